@@ -1,0 +1,89 @@
+"""Interlock: a durable command coordinator. What someone who writes commands imports, nothing else."""
+
+from typing import TYPE_CHECKING, Any
+
+from interlock.command import Child, Command, Local, Reader, TaskResult, Tx
+from interlock.model.entities import Endpoint, Entity
+from interlock.model.errors import (
+    Bug,
+    HostFailed,
+    InterlockError,
+    InvalidInput,
+    KeyReused,
+    Locked,
+    Missing,
+    NameTaken,
+    NotOwner,
+    Refused,
+)
+from interlock.model.failure import Cause, Failure, Refusals, refuse
+from interlock.model.locks import NO_LOCKS, Locks, exclusive, shared
+from interlock.model.plan import NOTHING, Plan, local, on_host, parallel, part, sequence
+from interlock.model.refs import Ref
+from interlock.model.states import Outcome, Result, State
+from interlock.secrets import Secret
+
+if TYPE_CHECKING:
+    from interlock.catalog import Catalog
+    from interlock.coordinator.coordinator import CommandFailed, Coordinator, Job
+
+__all__ = [
+    "NOTHING",
+    "NO_LOCKS",
+    "Bug",
+    "Catalog",
+    "Cause",
+    "Child",
+    "Command",
+    "CommandFailed",
+    "Coordinator",
+    "Endpoint",
+    "Entity",
+    "Failure",
+    "HostFailed",
+    "InterlockError",
+    "InvalidInput",
+    "Job",
+    "KeyReused",
+    "Local",
+    "Locked",
+    "Locks",
+    "Missing",
+    "NameTaken",
+    "NotOwner",
+    "Outcome",
+    "Plan",
+    "Reader",
+    "Ref",
+    "Refusals",
+    "Refused",
+    "Result",
+    "Secret",
+    "State",
+    "TaskResult",
+    "Tx",
+    "exclusive",
+    "local",
+    "on_host",
+    "parallel",
+    "part",
+    "refuse",
+    "sequence",
+    "shared",
+]
+
+_LATE = {
+    "Catalog": "interlock.catalog",
+    "Coordinator": "interlock.coordinator.coordinator",
+    "CommandFailed": "interlock.coordinator.coordinator",
+    "Job": "interlock.coordinator.coordinator",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Loads what needs the database only when it is asked for, so that an agent starts light."""
+    if name not in _LATE:
+        raise AttributeError(f"module 'interlock' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_LATE[name]), name)

@@ -1,0 +1,113 @@
+"""One agent put together from its parts, without a network: tests use it as the server does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import structlog
+
+from interlock.agent import durable
+from interlock.agent.children import Children
+from interlock.agent.config import AgentConfig
+from interlock.agent.dispatch import Dispatcher
+from interlock.agent.domain import Domains
+from interlock.agent.files import Files, RealFiles
+from interlock.agent.intake import Bounds, Intake
+from interlock.agent.journal import Journal, end_process
+from interlock.agent.ledger import Ledger
+from interlock.agent.qemu_img import QemuImg
+from interlock.agent.records import StepFailed
+from interlock.agent.resource_locks import TIMEOUT_S, ResourceLocks
+from interlock.agent.runner import Programs, Runner
+from interlock.agent.steps import Host, end_child
+from interlock.agent.task_table import Publish, TaskTable
+from interlock.agent.verbs import PROGRAMS
+from interlock.wire.server import Call
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Agent:
+    """A running agent. It answers with code 99 until `recover` was called."""
+
+    handle: Callable[[Call], Any]
+    recover: Callable[[], None]
+    incarnation: str
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What only tests change."""
+
+    files: Files
+    programs: Programs
+    bounds: Bounds
+    ledger: Callable[[], Ledger]
+    lock_timeout_s: float
+    die: Callable[[str], NoReturn]
+
+
+DEFAULT_SETTING = Setting(RealFiles(), PROGRAMS, Bounds(), Ledger, TIMEOUT_S, end_process)
+
+
+@asynccontextmanager
+async def opened(config: AgentConfig, *, publish: Publish, setting: Setting = DEFAULT_SETTING) -> AsyncIterator[Agent]:
+    """Opens the journal and runs tasks until the context ends; what runs then is left as a crash leaves it.
+
+    Raises `JournalDamaged`.
+    """
+    durable.make_folder(config.state_dir, mode=0o700)
+    journal = Journal(config.state_dir, setting.files, die=setting.die)
+    table = TaskTable(journal, setting.ledger(), is_stock=config.stock, publish=publish)
+    table.load()
+    with ThreadPoolExecutor(2 * config.workers + 4, thread_name_prefix="blocking") as threads:
+        host = Host(
+            domains=Domains(config.storage_roots),
+            qemu_img=QemuImg(config.qemu_img, config.copy_rate_bytes_per_s),
+            children=Children(config.state_dir / "jobs"),
+            blocking_threads=threads,
+        )
+        locks = ResourceLocks(timeout_s=setting.lock_timeout_s)
+        runner = Runner(table, setting.programs, host, workers=config.workers, locks=locks, die=setting.die)
+        try:
+            async with asyncio.TaskGroup() as group:
+                running: set[asyncio.Task[None]] = set()
+
+                def spawn(task_id: str) -> None:
+                    task = group.create_task(runner.run(task_id))
+                    running.add(task)
+                    task.add_done_callback(running.discard)
+
+                def recover() -> None:
+                    unfinished = {task.id for task in table.ledger.tasks.values() if not task.state.is_done}
+                    sweep = group.create_task(_sweep(host, unfinished))
+                    running.add(sweep)
+                    sweep.add_done_callback(running.discard)
+                    intake.recover()
+
+                intake = Intake(table, spawn, bounds=setting.bounds)
+                dispatcher = Dispatcher(config, intake, host, journal.incarnation)
+                yield Agent(dispatcher.handle, recover, journal.incarnation)
+                for task in tuple(running):
+                    task.cancel()
+        finally:
+            await journal.close()
+
+
+async def _sweep(host: Host, unfinished: set[str]) -> None:
+    """Ends and forgets children that no task waits for: of a lost journal, or of a task that just ended."""
+    for task_id in await host.blocking(host.children.names):
+        child = host.children.find(task_id)
+        if task_id in unfinished or child is None:
+            continue
+        try:
+            await end_child(host, child)
+            await host.blocking(host.children.forget, task_id)
+        except StepFailed as failed:
+            log.error("orphan_not_ended", task_id=task_id, reason=str(failed))

@@ -1,0 +1,143 @@
+"""Command lines for qemu-img, always with explicit formats, and the short calls among them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from interlock.agent.records import StepFailed
+from interlock.verbs import Code, Preallocate, VolumeFormat
+
+_INFO_TIMEOUT_S = 30.0
+_SHORT_TIMEOUT_S = 600.0
+#: A hostile image must not make a short call eat the host.
+_LIMITS = ("prlimit", "--as=2147483648", "--cpu=30", "--core=0")
+_ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C"}
+_FORMATS = {VolumeFormat.COW: "qcow2", VolumeFormat.RAW: "raw"}
+_PROGRESS = re.compile(rb"\((\d{1,3})(?:\.\d+)?/100%\)")
+_ERROR_CHARS_MAX = 500
+
+
+@dataclass(frozen=True, slots=True)
+class ImageInfo:
+    """What `qemu-img info` says of one file, without looking behind it."""
+
+    format: str
+    virtual_size: int
+    actual_size: int
+    backing_file: str | None
+    data_file: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class QemuImg:
+    """The program, and how fast copies may go."""
+
+    program: str = "qemu-img"
+    #: Bytes per second of a copy; None for as fast as it goes.
+    copy_rate_bytes_per_s: int | None = None
+
+    def info(self, path: Path, kind: VolumeFormat) -> ImageInfo:
+        """Looks at one file. The caller has read its header first: see `Domain.check_chain`."""
+        command = [self.program, "info", "-U", "-f", _FORMATS[kind], "--output=json", str(path)]
+        try:
+            found = json.loads(_run([*_LIMITS, *command], Code.IMAGE_NOT_OURS, _INFO_TIMEOUT_S))
+            return ImageInfo(
+                format=str(found["format"]),
+                virtual_size=int(found["virtual-size"]),
+                actual_size=int(found.get("actual-size", 0)),
+                backing_file=found.get("backing-filename"),
+                data_file=found.get("format-specific", {}).get("data", {}).get("data-file"),
+            )
+        except (ValueError, KeyError, AttributeError) as error:
+            raise StepFailed(Code.IMAGE_NOT_OURS, f"qemu-img says nothing of use about {path}") from error
+
+    def create(
+        self,
+        path: Path,
+        kind: VolumeFormat,
+        size_bytes: int,
+        *,
+        preallocate: Preallocate = Preallocate.SPARSE,
+        backing: tuple[str, VolumeFormat] | None = None,
+    ) -> None:
+        """Makes an empty image; `backing` is a path relative to it and that file's format."""
+        command = [self.program, "create", "-q", "-f", _FORMATS[kind]]
+        if preallocate is Preallocate.PREALLOCATED:
+            command += ["-o", "preallocation=falloc"]
+        if backing is not None:
+            command += ["-b", backing[0], "-F", _FORMATS[backing[1]]]
+        _run([*command, str(path), str(size_bytes)], Code.VOLUME_CREATION_ERROR, _SHORT_TIMEOUT_S)
+
+    def check(self, path: Path, kind: VolumeFormat) -> None:
+        """Fails unless the image is whole. A raw file has nothing that could be checked."""
+        if kind is VolumeFormat.COW:
+            command = [self.program, "check", "-q", "-f", "qcow2", str(path)]
+            _run(command, Code.VOLUME_COPY_ERROR, _SHORT_TIMEOUT_S)
+
+    def convert_command(
+        self,
+        source: tuple[Path, VolumeFormat],
+        target: tuple[Path, VolumeFormat],
+        *,
+        preallocate: Preallocate = Preallocate.SPARSE,
+    ) -> list[str]:
+        """The command that copies what `source` shows into the file `target`, telling its progress."""
+        command = [self.program, "convert", "-p", "-f", _FORMATS[source[1]], "-O", _FORMATS[target[1]]]
+        if _takes_direct_io(source[0]):
+            command += ["-T", "none"]
+        if _takes_direct_io(target[0]):
+            command += ["-t", "none"]
+        if preallocate is Preallocate.PREALLOCATED:
+            command += ["-o", "preallocation=falloc", "-S", "0"]
+        if self.copy_rate_bytes_per_s is not None:
+            command += ["-r", str(self.copy_rate_bytes_per_s)]
+        return [*command, str(source[0]), str(target[0])]
+
+
+def progress_percent(output: bytes) -> int | None:
+    """The last progress that a command has printed."""
+    found = _PROGRESS.findall(output)
+    return min(100, int(found[-1])) if found else None
+
+
+def reason(error_text: str, code: Code) -> StepFailed:
+    """The failure that an error text of qemu-img stands for."""
+    if "No space left on device" in error_text:
+        return StepFailed(Code.NO_SPACE, error_text[-_ERROR_CHARS_MAX:])
+    return StepFailed(code, error_text[-_ERROR_CHARS_MAX:])
+
+
+def _run(command: Sequence[str], code: Code, timeout_s: float) -> bytes:
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=timeout_s,
+            check=False,
+            env=_ENVIRONMENT,
+            cwd="/",
+        )
+    except subprocess.TimeoutExpired as error:
+        raise StepFailed(code, f"{command[0]} took longer than {timeout_s:g} s on {command[-1]}") from error
+    except OSError as error:
+        raise StepFailed(code, f"{command[0]} cannot be run: {error.strerror}") from error
+    if done.returncode != 0:
+        text = " ".join(done.stderr.decode(errors="replace").split())
+        raise reason(text or f"{command[0]} ended with status {done.returncode}", code)
+    return done.stdout
+
+
+def _takes_direct_io(path: Path) -> bool:
+    """Whether the file (which exists) can be read and written past the page cache."""
+    try:
+        os.close(os.open(path, os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True

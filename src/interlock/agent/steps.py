@@ -1,0 +1,122 @@
+"""What the work of a verb is made of: steps that say what a crash in their middle means."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Generic, TypeVar
+
+from interlock.agent.children import Child, Children, Fate
+from interlock.agent.domain import Domains
+from interlock.agent.qemu_img import QemuImg
+from interlock.agent.records import StepFailed
+from interlock.agent.resource_locks import Resource
+from interlock.verbs import Code, Verb
+
+V = TypeVar("V", bound=Verb)
+R = TypeVar("R")
+_KILL_POLL_S = 0.05
+_KILL_POLLS_MAX = 600
+
+
+class StepKind(Enum):
+    """What is done about a step in whose middle the agent ended."""
+
+    #: Doing it again does no harm: it is done again.
+    REPEATABLE = "repeatable"
+    #: Whether it happened can be seen (`holds`); if not, it is done again.
+    OBSERVABLE = "observable"
+    #: It may have happened and must not happen twice: the task's outcome is unknown.
+    ONCE = "once"
+
+
+@dataclass(frozen=True)
+class Host:
+    """What steps may use."""
+
+    domains: Domains
+    qemu_img: QemuImg
+    children: Children
+    blocking_threads: Executor
+
+    async def blocking(self, function: Callable[..., R], *arguments: Any) -> R:  # Any: the function's own
+        """Runs a function that waits for disks or programs, away from the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self.blocking_threads, function, *arguments)
+
+
+@dataclass(frozen=True)
+class Work(Generic[V]):
+    """One task, as its steps see it."""
+
+    task_id: str
+    verb: V
+    host: Host
+    #: Set when the task is to stop; long steps look at it.
+    stop: asyncio.Event
+    #: Tells the percentage done.
+    report: Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Step(Generic[V]):
+    """One job of a task."""
+
+    name: str
+    kind: StepKind
+    do: Callable[[Work[V]], Awaitable[None]]
+    #: For observable steps: whether the effect is there.
+    holds: Callable[[Work[V]], bool] | None = None
+    #: Takes the effect back, however much of it there is; doing it again does no harm.
+    undo: Callable[[Work[V]], Awaitable[None]] | None = None
+    #: From here on the task only goes forward: it is not stopped, and a failure is not undone.
+    is_no_return: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.kind is StepKind.OBSERVABLE) != (self.holds is not None):
+            raise ValueError(f"step {self.name}: an observable step, and only such a one, has `holds`")
+
+
+@dataclass(frozen=True)
+class Program(Generic[V]):
+    """How a verb is carried out."""
+
+    steps: tuple[Step[V], ...]
+    #: The resources that are locked from the first step to the end.
+    resources: Callable[[V], tuple[Resource, ...]]
+
+    def step(self, name: str) -> Step[V]:
+        """The step of that name. Raises KeyError."""
+        return {step.name: step for step in self.steps}[name]
+
+    def is_past_no_return(self, steps_begun: int) -> bool:
+        """Whether a step of no return is among the first `steps_begun`."""
+        return any(step.is_no_return for step in self.steps[:steps_begun])
+
+
+def stopped() -> StepFailed:
+    """The failure of a step that was asked to stop."""
+    return StepFailed(Code.ABORTED, "the task was stopped")
+
+
+def image_resource(domain_id: str, image_id: str, *, is_exclusive: bool) -> Resource:
+    """The lock on an image."""
+    return Resource(f"image {domain_id}/{image_id}", is_exclusive)
+
+
+def domain_resource(domain_id: str, *, is_exclusive: bool) -> Resource:
+    """The lock on a domain: shared by all that work in it."""
+    return Resource(f"domain {domain_id}", is_exclusive)
+
+
+async def end_child(host: Host, child: Child) -> None:
+    """Ends a child whoever started it, also one that has yet to begin. Raises `StepFailed`."""
+    await host.blocking(child.forbid_start)
+    for _ in range(_KILL_POLLS_MAX):
+        await host.blocking(child.kill)
+        if (await host.blocking(child.judge)).fate is not Fate.RUNNING:
+            return
+        await asyncio.sleep(_KILL_POLL_S)
+    raise StepFailed(Code.GENERAL, f"the process behind {child.folder} cannot be ended; end it by hand")

@@ -1,0 +1,169 @@
+"""The composition root: puts database, coordinator, hosts and API together, and starts agents."""
+
+import asyncio
+import importlib
+import os
+import signal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from interlock.config import ServeConfig
+from interlock.model.errors import InterlockError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from interlock.catalog import Catalog
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class CannotServe(Exception):
+    """What was asked cannot be started; the message says why and what to do."""
+
+
+def serve(config: ServeConfig) -> None:
+    """Runs a coordinator and its API until SIGTERM or SIGINT; prints one line when it is ready.
+
+    Raises CannotServe, as where another process owns the state folder.
+    """
+    from interlock import logs  # late, as everything here: each command loads only its own part
+
+    logs.configure(json_lines=config.log_json)
+    catalog = load_catalog(config.catalog)
+    _make_state_folder(config.state)
+    try:
+        asyncio.run(_serve(config, catalog))
+    except InterlockError as error:
+        raise CannotServe(str(error)) from error
+
+
+async def _serve(config: ServeConfig, catalog: "Catalog") -> None:
+    from interlock.coordinator.coordinator import Coordinator, Settings
+    from interlock.rest.api import create_app
+    from interlock.rest.serving import listen
+    from interlock.rest.serving import serve as serve_api
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, stop.set)
+    settings = Settings(tls_dir=_coordinator_certificate(config), plain_hosts=config.plain_hosts)
+    try:
+        async with Coordinator.open(_url(config.database), catalog, settings=settings) as coordinator:
+            # whoever owns the database owns the socket: one that lies there is of a server that is gone
+            try:
+                listener = listen(config.socket)
+            except OSError as error:
+                raise CannotServe(
+                    f"cannot listen on {config.socket}: {error}; choose a state folder with a shorter path "
+                    "on a local file system"
+                ) from error
+            coordinator.failed.add_done_callback(lambda _: stop.set())
+            api = create_app(coordinator, catalog=catalog)
+            try:
+                await serve_api(api, listener, stop=stop, ready=lambda: _ready(config))
+            finally:
+                config.socket.unlink(missing_ok=True)
+            if coordinator.failed.done():
+                raise CannotServe(f"the coordinator had to stop: {coordinator.failed.exception()}")
+    finally:
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
+
+
+def _ready(config: ServeConfig) -> None:
+    print(f"interlock: ready on {config.socket}", flush=True)
+
+
+def _url(database: "Path") -> str:
+    from sqlalchemy.engine import URL
+
+    return URL.create("sqlite", database=str(database)).render_as_string()
+
+
+def _make_state_folder(state: "Path") -> None:
+    """The folder, for nobody else's eyes; raises CannotServe."""
+    try:
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        state.chmod(0o700)
+    except OSError as error:
+        raise CannotServe(f"cannot use {state} as the state folder: {error.strerror}") from error
+
+
+def load_catalog(name: str) -> "Catalog":
+    """The catalog that `module:name` names; raises CannotServe."""
+    from interlock.catalog import Catalog
+
+    module_name, colon, attribute = name.partition(":")
+    if not colon or not module_name or not attribute:
+        raise CannotServe(f"{name!r} does not name a catalog; write module:name")
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise CannotServe(f"the catalog {name} cannot be loaded: {error}") from error
+    found = getattr(module, attribute, None)
+    if not isinstance(found, Catalog):
+        raise CannotServe(f"{name} is not a catalog; {module_name} must have {attribute} = Catalog(…)")
+    return found
+
+
+def _coordinator_certificate(config: ServeConfig) -> "Path":
+    """The folder with the certificate that hosts ask of us, issued at the first start."""
+    folder = config.pki / "coordinator"
+    if not (folder / "ca.pem").exists():  # the last of the three that is written
+        _open_authority(config).issue_coordinator(folder)
+    return folder
+
+
+def issue_host_certificate(config: ServeConfig, name: str, addresses: Sequence[str], out: "Path") -> None:
+    """Writes `ca.pem, cert.pem, key.pem` for a host's agent into `out`.
+
+    Raises ValueError for a wrong name or address, CannotServe where the files cannot be read or written.
+    """
+    _make_state_folder(config.state)
+    try:
+        _open_authority(config).issue_host(name, addresses, out)
+    except OSError as error:
+        raise CannotServe(f"cannot write the certificate to {out}: {error.strerror}") from error
+
+
+def _open_authority(config: ServeConfig) -> Any:  # Authority, whose module is loaded late
+    from interlock.wire.authority import Authority, AuthorityUnusable
+
+    try:
+        return Authority.open(config.pki)
+    except (AuthorityUnusable, OSError) as error:
+        raise CannotServe(f"the certificate authority in {config.pki} cannot be used: {error}") from error
+
+
+def verify_file(path: "Path") -> dict[str, Any]:
+    """What `GET /verify` answers, from a database file itself, whether a server runs on it or not.
+
+    Raises CannotServe where there is no database that this code can read.
+    """
+    from sqlalchemy.exc import DatabaseError
+
+    from interlock import invariants
+    from interlock.store.database import Database
+
+    if not os.access(path, os.R_OK):
+        raise CannotServe(f"cannot read {path}; check the path and whose it is")
+    try:
+        with Database.open_reading(_url(path)) as database, database.reader() as connection:
+            found = invariants.check(connection)
+    except InterlockError as error:
+        raise CannotServe(str(error)) from error
+    except DatabaseError as error:
+        raise CannotServe(f"{path} cannot be verified: {error.orig}; name the state.db of a server") from error
+    return {"violations": [{"number": each.number, "message": each.message} for each in found]}
+
+
+def agent(arguments: Sequence[str]) -> int:
+    """Runs a host's agent with its own options; returns its exit status."""
+    from interlock.agent.main import main
+
+    try:
+        return main(list(arguments))
+    except SystemExit as end:  # argparse: help, or a wrong option
+        return 0 if end.code in (0, None) else 64

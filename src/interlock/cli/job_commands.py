@@ -1,0 +1,147 @@
+"""Jobs: run a command, list jobs, show and watch one."""
+
+import time
+import uuid
+from typing import Annotated, Any
+
+import typer
+
+from interlock.cli import exits, parameters, show, watching
+from interlock.cli.client import Client, Cut, NoServer
+from interlock.cli.context import Output, examples, of
+from interlock.cli.exits import Exit, Stop
+from interlock.cli.output import print_json, write
+
+#: how long a submission whose answer was lost is repeated, under the same idempotency key
+RESEND_S_MAX = 30.0
+RESEND_EVERY_S = 0.5
+
+JobId = Annotated[uuid.UUID, typer.Argument(help="The job's id, as `interlock jobs` shows it.", show_default=False)]
+jobs_group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Show or watch one job.")
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands of this module."""
+    app.command(
+        "run",
+        epilog=examples(
+            "interlock run vm.remove vm=web1 --wait",
+            'interlock run vm.add name=web1 domain=d1 \'disks:=[{"size": "10GiB"}]\'',
+            "interlock run host.add name=h1 address=127.0.0.1 port:=54321 --correlation-id ticket-42",
+        ),
+    )(run)
+    app.command("jobs", epilog=examples("interlock jobs --status FAILED", "interlock -o json jobs --limit 5"))(jobs)
+    app.add_typer(jobs_group, name="job")
+
+
+def run(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(help="The command; `interlock commands` lists them.", show_default=False)],
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="key=text, repeated for a list; key:=json.", show_default=False),
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Follow the job until it has ended.")] = False,
+    timeout: Annotated[
+        float | None, typer.Option(min=0, help="With --wait: seconds; the job goes on. Exit code 5.")
+    ] = None,
+    version: Annotated[int | None, typer.Option(min=1, help="The parameters' version.")] = None,
+    idempotency_key: Annotated[
+        str | None, typer.Option(help="The same key with the same parameters is the same job.")
+    ] = None,
+    correlation_id: Annotated[str | None, typer.Option(help="Shown on everything the job does.")] = None,
+    output: Output = None,
+) -> None:
+    """Submit a command; prints the job's id."""
+    context = of(ctx)
+    if timeout is not None and not wait:
+        raise Stop(Exit.USAGE, "--timeout is about waiting; add --wait")
+    body = {
+        "command": name,
+        "parameters": parameters.parse(words or ()),
+        "version": version,
+        "correlation_id": correlation_id,
+        "idempotency_key": idempotency_key or str(uuid.uuid4()),
+    }
+    accepted = _submit(context.client, body)
+    as_json = context.wants_json(output)
+    if wait:
+        _follow(context.client, accepted["job_id"], timeout_s=timeout, as_json=as_json)
+    elif as_json:
+        print_json(accepted)
+    else:
+        write(accepted["job_id"])
+
+
+def _submit(client: Client, body: dict[str, Any]) -> Any:
+    """Sends it; after an answer that was lost again, safely, since the key makes it one job."""
+    began = time.monotonic()
+    lost = False
+    while True:
+        try:
+            return client.post("/jobs", body)
+        except (Cut, NoServer) as error:
+            lost = lost or isinstance(error, Cut)
+            if not lost:
+                raise
+            if time.monotonic() - began > RESEND_S_MAX:
+                raise Stop(
+                    Exit.UNKNOWN,
+                    *error.reasons,
+                    "whether the job was accepted is unknown; repeat the same command with "
+                    f"--idempotency-key {body['idempotency_key']} to find out without running it twice",
+                ) from None
+            time.sleep(RESEND_EVERY_S)
+
+
+def jobs(
+    ctx: typer.Context,
+    status: Annotated[str | None, typer.Option(help="PENDING, STARTED, FINISHED, FAILED, ABORTED or UNKNOWN.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=200, help="How many, newest first.")] = 20,
+    before: Annotated[uuid.UUID | None, typer.Option(help="Only jobs older than this one.")] = None,
+    output: Output = None,
+) -> None:
+    """List jobs, newest first."""
+    context = of(ctx)
+    found = context.client.get("/jobs", status=status, limit=limit, before=before and str(before))
+    print_json(found) if context.wants_json(output) else show.jobs(found["jobs"])
+
+
+@jobs_group.command("show", epilog=examples("interlock job show 0192f0c1-7a3e-7c41-9d5e-3f1b2a4c5d6e"))
+def job_show(ctx: typer.Context, job_id: JobId, output: Output = None) -> None:
+    """Show a job: steps, tasks, failure, leftovers, result and events."""
+    context = of(ctx)
+    found = context.client.get(f"/jobs/{job_id}")
+    print_json(found) if context.wants_json(output) else show.job(found)
+
+
+@jobs_group.command("watch", epilog=examples("interlock job watch 0192f0c1-7a3e-7c41-9d5e-3f1b2a4c5d6e"))
+def job_watch(
+    ctx: typer.Context,
+    job_id: JobId,
+    timeout: Annotated[float | None, typer.Option(min=0, help="Seconds; the job goes on. Exit code 5.")] = None,
+    output: Output = None,
+) -> None:
+    """Follow a job until it has ended; Ctrl-C leaves it running. The exit code tells how it ended."""
+    context = of(ctx)
+    _follow(context.client, str(job_id), timeout_s=timeout, as_json=context.wants_json(output))
+
+
+def _follow(client: Client, job_id: str, *, timeout_s: float | None, as_json: bool) -> None:
+    """Watches, prints the end, and ends the program with the job's code where it is not success."""
+    screen = watching.screen(quiet=as_json)
+    try:
+        job = watching.watch(client, job_id, screen, timeout_s=timeout_s)
+    except KeyboardInterrupt:
+        screen.close()
+        raise Stop(Exit.TIMEOUT, watching.how_to_come_back(client, job_id)) from None
+    except Stop as stop:
+        screen.close()
+        if stop.code in (Exit.TIMEOUT, Exit.UNKNOWN):
+            raise Stop(stop.code, *stop.reasons, watching.how_to_come_back(client, job_id)) from None
+        raise
+    screen.close()
+    print_json(job) if as_json else show.end(job)
+    code = exits.of_job(job)
+    if code is not Exit.SUCCEEDED:
+        raise Stop(code)

@@ -1,0 +1,63 @@
+"""The program: global options, the tree of commands, and how every ending becomes an exit code."""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from interlock.cli import job_commands, read_commands, server_commands
+from interlock.cli.context import SOCKET_DEFAULT, Context
+from interlock.cli.exits import Exit, Stop
+from interlock.cli.output import Format, complain
+
+#: click's mistake of a caller, wherever this version of Typer keeps it
+_Mistake: type[Exception] = typer.BadParameter.__mro__[2]
+
+app = typer.Typer(
+    name="interlock",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 succeeded, 1 failed or refused, 2 cancelled, 3 unknown, 4 not allowed, 5 timeout, 64 usage.",
+)
+
+
+@app.callback()
+def options(
+    ctx: typer.Context,
+    socket: Annotated[str, typer.Option(envvar="INTERLOCK_SOCKET", help="The server's Unix socket.")] = SOCKET_DEFAULT,
+    output: Annotated[Format, typer.Option("--output", "-o", help="How answers are printed.")] = Format.TABLE,
+) -> None:
+    """Run commands on hosts so that each reaches exactly one end, and that end is true."""
+    ctx.obj = Context(socket, output)
+    ctx.call_on_close(ctx.obj.close)
+
+
+job_commands.register(app)
+read_commands.register(app)
+server_commands.register(app)
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Runs the program and returns its exit code; a caller's mistake is a line, never a stack trace."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        typer.main.get_command(app).main(args=arguments, prog_name="interlock", standalone_mode=False)
+    except Stop as stop:
+        complain(*(f"interlock: {reason}" for reason in stop.reasons))
+        if stop.job_id is not None:
+            complain(f"interlock: `interlock job show {stop.job_id}` shows it")
+        return stop.code
+    except _Mistake as mistake:
+        mistake.show()  # type: ignore[attr-defined]  # click's, not told by typer's types
+        return Exit.USAGE
+    except BrokenPipeError:  # the reader of our output left, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.FAILED
+    except (KeyboardInterrupt, typer.Abort):
+        return 130
+    return Exit.SUCCEEDED

@@ -1,0 +1,80 @@
+"""Starting: the server, a host's agent, and a host's certificate."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from interlock.cli.context import examples
+from interlock.cli.exits import Exit, Stop
+from interlock.cli.output import write
+from interlock.config import DEFAULT_CATALOG, ServeConfig
+
+STATE_DEFAULT = Path("interlock-state")
+State = Annotated[Path, typer.Option(help="The server's folder: database, keys, socket.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands of this module."""
+    app.command(
+        "serve",
+        epilog=examples("interlock serve", "interlock serve --state /var/lib/interlock --log-json"),
+    )(serve)
+    app.command(
+        "agent",
+        add_help_option=False,
+        context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+        epilog=examples("interlock agent --help"),
+    )(agent)
+    app.command(
+        "host-certificate",
+        epilog=examples("interlock host-certificate h1.example.org 192.0.2.7 --out h1-tls"),
+    )(host_certificate)
+
+
+def serve(
+    state: State = STATE_DEFAULT,
+    catalog: Annotated[str, typer.Option(help="What can be run, as module:name.")] = DEFAULT_CATALOG,
+    plain_hosts: Annotated[
+        bool, typer.Option("--plain-hosts", help="No TLS to hosts; loopback addresses only.")
+    ] = False,
+    log_json: Annotated[bool, typer.Option("--log-json", help="Log lines as JSON.")] = False,
+) -> None:
+    """Run the coordinator and answer on a Unix socket in the state folder; SIGTERM or Ctrl-C ends it."""
+    from interlock import app  # late: everything hangs from it
+
+    try:
+        app.serve(ServeConfig(state, catalog, plain_hosts, log_json))
+    except app.CannotServe as error:
+        raise Stop(Exit.FAILED, str(error)) from None
+
+
+def agent(ctx: typer.Context) -> None:
+    """Run a host's agent; `interlock agent --help` shows its options."""
+    from interlock import app
+
+    status = app.agent(ctx.args)
+    if status != Exit.SUCCEEDED:
+        raise Stop(Exit(status) if status == Exit.USAGE else Exit.FAILED)
+
+
+def host_certificate(
+    name: Annotated[str, typer.Argument(help="The host's name, which its certificate bears.", show_default=False)],
+    addresses: Annotated[
+        list[str] | None, typer.Argument(help="Its IP addresses.", metavar="[ADDRESS]...", show_default=False)
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(help="The folder that gets ca.pem, cert.pem, key.pem.", show_default=False)
+    ] = ...,  # type: ignore[assignment]  # Typer's word for a required option
+    state: State = STATE_DEFAULT,
+) -> None:
+    """Issue the certificate with which a host's agent serves; copy the folder to that host."""
+    from interlock import app
+
+    try:
+        app.issue_host_certificate(ServeConfig(state), name, addresses or (), out)
+    except app.CannotServe as error:
+        raise Stop(Exit.FAILED, str(error)) from None
+    except ValueError as error:
+        raise Stop(Exit.USAGE, str(error)) from None
+    write(f"wrote ca.pem, cert.pem and key.pem to {out}")

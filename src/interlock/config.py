@@ -1,0 +1,35 @@
+"""What a serving process is told: where its state is and what it may run."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+#: the commands that come with Interlock
+DEFAULT_CATALOG = "interlock.virt.catalog:CATALOG"
+
+
+@dataclass(frozen=True, slots=True)
+class ServeConfig:
+    """`state` is a folder of this server alone; `catalog` is written `module:name`.
+
+    With `plain_hosts` hosts on loopback addresses may be reached without TLS.
+    """
+
+    state: Path
+    catalog: str = DEFAULT_CATALOG
+    plain_hosts: bool = False
+    log_json: bool = False
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file: the truth."""
+        return self.state / "state.db"
+
+    @property
+    def pki(self) -> Path:
+        """The folder of this server's certificate authority."""
+        return self.state / "pki"
+
+    @property
+    def socket(self) -> Path:
+        """The Unix socket on which the API answers."""
+        return self.state / "interlock.sock"

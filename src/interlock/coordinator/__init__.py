@@ -1,0 +1,1 @@
+"""The running engine: intake, phases, writer, dispatch, watching, recovery."""

@@ -1,0 +1,126 @@
+"""Acceptance: a submitted command becomes a flow, or is refused whole before anything happened."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import UUID
+
+from interlock.catalog import Catalog, refs_of
+from interlock.command import Command
+from interlock.coordinator.snapshot import Snapshot
+from interlock.core import narration
+from interlock.core.flow import Flow
+from interlock.model.errors import KeyReused, Missing
+from interlock.model.records import CommandRecord, JobRecord, Role
+from interlock.model.refs import Ref
+from interlock.model.states import StepStatus
+from interlock.secrets import Keyring
+from interlock.store.queries import jobs
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What somebody asks for. `flow_id` and `step_ids` are chosen beforehand."""
+
+    flow_id: UUID
+    step_ids: tuple[UUID, UUID, UUID]
+    command: Command[Any]
+    correlation_id: str
+    idempotency_key: str | None
+    user: str
+
+
+class Repeated(Exception):
+    """The same submission came before: its job's id. Not an error."""
+
+    def __init__(self, job_id: UUID) -> None:
+        super().__init__(str(job_id))
+        self.job_id = job_id
+
+
+def accept(
+    flow: Flow,
+    submission: Submission,
+    snapshot: Snapshot,
+    catalog: Catalog,
+    keyring: Keyring,
+    title_of: Callable[[Command[Any], CommandRecord], str],
+    now: int,
+) -> CommandRecord:
+    """Puts the flow command and its job into the flow's change set.
+
+    Raises InvalidInput, Missing, KeyReused, Repeated; then nothing has happened.
+    """
+    command = submission.command
+    stored = catalog.write_command(command, keyring)
+    digest = catalog.digest(command, keyring)
+    if submission.idempotency_key is not None:
+        _check_key(snapshot, submission.idempotency_key, digest)
+    refs = unique_refs(command)
+    _check_refs(snapshot, command, refs)
+    kind = command.command_type
+    record = CommandRecord(
+        id=submission.flow_id,
+        flow_id=submission.flow_id,
+        parent_id=None,
+        correlation_id=submission.correlation_id,
+        name=kind.name,
+        version=kind.version,
+        parameters_json=stored,
+        refs=refs,
+        title=kind.name,
+        depth=0,
+        role=Role.FORWARD,
+        key=kind.name,
+        position=0,
+        after=(),
+        step=None,
+        weight=1,
+        best_effort=False,
+        created_at=now,
+    )
+    record = replace(record, title=title_of(command, record))
+    flow.put_command(record)
+    flow.put_job(
+        JobRecord(
+            id=submission.flow_id,
+            action=kind.name,
+            title=record.title,
+            status=StepStatus.STARTED,
+            correlation_id=submission.correlation_id,
+            user=submission.user,
+            parameters_json=catalog.write_command(command, None),
+            refs=refs,
+            started_at=now,
+            updated_at=now,
+            idempotency_key=submission.idempotency_key,
+            digest=digest,
+        )
+    )
+    narration.open_job(flow, submission.step_ids, now)
+    return record
+
+
+def unique_refs(command: Command[Any]) -> tuple[Ref[Any], ...]:
+    """The refs among a command's parameters, each once."""
+    return tuple(dict.fromkeys(ref for _, ref in refs_of(command)))
+
+
+def _check_key(snapshot: Snapshot, key: str, digest: str) -> None:
+    known = jobs.by_key(snapshot.connection, key)
+    if known is None:
+        return
+    if known.digest != digest:
+        raise KeyReused(
+            f"idempotency key {key!r} belongs to job {known.id} with other parameters; take a new key",
+            job_id=known.id,
+        )
+    raise Repeated(known.id)
+
+
+def _check_refs(snapshot: Snapshot, command: Command[Any], refs: tuple[Ref[Any], ...]) -> None:
+    snapshot.load(refs)
+    missing = [str(ref) for ref in refs if snapshot.entity(ref) is None]
+    if missing:
+        name = command.command_type.name
+        raise Missing(*(f"{name}: {ref} does not exist; `interlock entity` lists what does" for ref in missing))

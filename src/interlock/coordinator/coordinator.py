@@ -1,0 +1,318 @@
+"""The coordinator: opens a database, takes over what is unfinished, accepts commands, says how they ended."""
+
+import asyncio
+import os
+import re
+import socket
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+import structlog
+from sqlalchemy import Connection
+
+from interlock.catalog import Catalog
+from interlock.clock import Clock, SystemClock
+from interlock.command import Command
+from interlock.coordinator import leftovers, recovery
+from interlock.coordinator.accepting import Repeated, Submission
+from interlock.coordinator.acting import Acting
+from interlock.coordinator.engine import Engine
+from interlock.coordinator.host_watch import Patience
+from interlock.coordinator.runner import World
+from interlock.coordinator.writer import SETS_MAX, Owner
+from interlock.core.flow import Flow
+from interlock.hosts.vdsm import connector
+from interlock.ids import new_id
+from interlock.model.errors import InterlockError, InvalidInput, Missing, NotOwner, Refused
+from interlock.model.failure import Failure
+from interlock.model.records import CommandRecord, JobRecord
+from interlock.model.states import Result
+from interlock.secrets import Keyring
+from interlock.store.database import Database
+from interlock.store.queries import engines, entities, jobs
+
+R = TypeVar("R")
+
+#: how many submissions may wait for their commit at once
+SUBMISSIONS_MAX = 10_000
+#: how often an engine is started anew after an error of a COMMIT, before the coordinator gives up
+RESTARTS_MAX = 5
+_CORRELATION = re.compile(r"[0-9A-Za-z_-]{1,50}")
+_KEY = re.compile(r"[\x21-\x7e]{1,200}")
+
+_log = structlog.get_logger(__name__)
+
+
+class CommandFailed(InterlockError):
+    """The command reached its end, and the end is FAILED or CANCELLED; `failure` says why."""
+
+    def __init__(self, job_id: UUID, result: Result, failure: Failure) -> None:
+        super().__init__(f"job {job_id} {result}: {failure.message}")
+        self.job_id = job_id
+        self.result = result
+        self.failure = failure
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a coordinator runs; the defaults are right for a service."""
+
+    workers: int = 2
+    #: change sets per transaction; 1 commits each run by itself, which makes runs comparable in tests
+    sets_max: int = SETS_MAX
+    patience: Patience = field(default_factory=Patience)
+    #: the folder with ca.pem, cert.pem and key.pem by which hosts know this coordinator; None = no TLS hosts
+    tls_dir: Path | None = None
+    #: whether hosts on loopback may be reached without TLS
+    plain_hosts: bool = False
+
+
+class Job(Generic[R]):
+    """An accepted command. `repeated`: it had been submitted before under the same idempotency key."""
+
+    def __init__(self, coordinator: "Coordinator", id: UUID, command: type[Command[Any]], *, repeated: bool) -> None:
+        self._coordinator = coordinator
+        self._command = command
+        self.id = id
+        self.repeated = repeated
+
+    async def result(self, timeout_s: float | None = None) -> R:
+        """Waits for the end; the typed result. Raises CommandFailed, or TimeoutError (the job goes on)."""
+        root = await self._coordinator.wait_ended(self.id, timeout_s)
+        if root.result is not Result.SUCCEEDED:
+            failure = Failure.from_json(root.failure_json) if root.failure_json else Failure("it was stopped")
+            raise CommandFailed(self.id, root.result or Result.FAILED, failure)
+        value: R = self._coordinator.catalog.read_value(self._command, root.value_json)
+        return value
+
+
+class Coordinator:
+    """Opened by `open`; all methods are for its event loop."""
+
+    def __init__(
+        self, database: Database, catalog: Catalog, keyring: Keyring, clock: Clock, settings: Settings
+    ) -> None:
+        self.catalog = catalog
+        self._database = database
+        self._keyring = keyring
+        self._clock = clock
+        self._settings = settings
+        self._waiting = 0
+        self._engine: Engine
+        self._acting: Acting
+        self._supervisor: asyncio.Task[None] | None = None
+        #: resolves with an error when this coordinator can no longer work
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        url: str,
+        catalog: Catalog,
+        *,
+        settings: Settings | None = None,
+        clock: Clock | None = None,
+        keyring: Keyring | None = None,
+    ) -> "AsyncIterator[Coordinator]":
+        """Owns the database until the block ends; unfinished flows go on at once.
+
+        `url` is `sqlite:///path` or `sqlite://` (in memory). Secrets are sealed with the key in `<path>.key`
+        unless a keyring is given. Raises NotOwner where another process has the database.
+        """
+        database = await asyncio.to_thread(Database.open, url)
+        try:
+            keys = keyring or _keyring(url, database)
+            coordinator = cls(database, catalog, keys, clock or SystemClock(), settings or Settings())
+            await coordinator._start_engine()
+            coordinator._supervisor = asyncio.create_task(coordinator._supervise())
+            try:
+                yield coordinator
+            finally:
+                coordinator._supervisor.cancel()
+                await asyncio.gather(coordinator._supervisor, return_exceptions=True)
+                await coordinator._stop_engine()
+        finally:
+            await asyncio.to_thread(database.close)
+
+    # the engine -------------------------------------------------------------------------------------
+
+    async def _start_engine(self) -> None:
+        settings = self._settings
+        connect = connector(settings.tls_dir, plain_hosts=settings.plain_hosts)
+        self._acting = Acting(self._database, self.catalog, self._clock, settings.patience, connect)
+        world = World(self.catalog, self._keyring, new_id, self._acting.incarnation_of)
+        owner = await asyncio.to_thread(self._register)
+        self._engine = Engine(
+            self._database, owner, world, self._clock, self._acting,
+            workers=settings.workers, sets_max=settings.sets_max,
+        )  # fmt: skip
+        self._acting.serve(self._engine)
+        self._engine.start()
+        with self._database.reader() as connection:
+            count = recovery.take_over(connection, self._engine, self.catalog, self._keyring, self._clock)
+        _log.info("engine_started", epoch=owner.epoch, flows_taken_over=count)
+
+    def _register(self) -> Owner:
+        connection, id = self._database.writer(), new_id()
+        with connection.begin():
+            epoch = engines.register(connection, id, self._clock.now_us(), socket.gethostname(), os.getpid())
+        return Owner(id, epoch)
+
+    async def _stop_engine(self) -> None:
+        await self._acting.stop()
+        await self._engine.stop()
+
+    async def _supervise(self) -> None:
+        """After an error of a COMMIT nothing is judged by looking: a new engine starts from the rows."""
+        for restart in range(RESTARTS_MAX + 1):
+            try:
+                await self._engine.failed
+            except NotOwner as error:
+                self._give_up(error)
+                return
+            except Exception as error:
+                _log.error("engine_failed", restart=restart, exc_info=error)
+                await self._stop_engine()
+                if restart == RESTARTS_MAX:
+                    self._give_up(error)
+                    return
+                await self._start_engine()
+
+    def _give_up(self, error: Exception) -> None:
+        if not self.failed.done():
+            self.failed.set_exception(error)
+
+    # commands ---------------------------------------------------------------------------------------
+
+    async def submit(
+        self,
+        command: Command[R],
+        *,
+        correlation_id: str | None = None,
+        idempotency_key: str | None = None,
+        user: str = "",
+    ) -> Job[R]:
+        """Accepts a command: returns after the commit that made it, or raises Refused (InvalidInput, Missing,
+        KeyReused, or with the `job_id` of the job that shows the refusal)."""
+        id = new_id()
+        submission = Submission(
+            id, (new_id(), new_id(), new_id()), self.catalog.checked(command), _correlation(correlation_id, id),
+            _checked_key(idempotency_key), user,
+        )  # fmt: skip
+        if self._waiting >= SUBMISSIONS_MAX:
+            raise Refused(f"{self._waiting} submissions wait already; submit again later")
+        self._waiting += 1
+        try:
+            job_id, repeated = await asyncio.shield(self._engine.submit(submission)), False
+        except Repeated as known:
+            job_id, repeated = known.job_id, True
+        finally:
+            self._waiting -= 1
+        return Job(self, job_id, type(command), repeated=repeated)
+
+    async def submit_input(
+        self,
+        name: str,
+        parameters: Mapping[str, Any],
+        *,
+        version: int | None = None,
+        correlation_id: str | None = None,
+        idempotency_key: str | None = None,
+        user: str = "",
+    ) -> Job[Any]:
+        """As `submit`, from what a person wrote: names are resolved wherever a ref is asked for."""
+        with self.reading() as connection:
+
+            def resolve(entity_type: str, entity_name: str) -> UUID | None:
+                found = entities.by_name(connection, entity_type, entity_name)
+                return found.ref.id if found is not None else None
+
+            command = self.catalog.from_input(name, parameters, version=version, resolve=resolve)
+        return await self.submit(command, correlation_id=correlation_id, idempotency_key=idempotency_key, user=user)
+
+    async def clear_leftover(self, leftover_id: UUID, *, by: str, reason: str) -> None:
+        """A person attests that nothing remains: the leftover no longer refuses its refs. Audited."""
+
+        def load() -> Flow:
+            with self.reading() as connection:
+                return leftovers.load(connection, leftover_id)
+
+        flow = await asyncio.to_thread(load)
+        await self._engine.errand(flow, lambda known: leftovers.clear(known, leftover_id, by, reason, self._clock))
+
+    # reading ----------------------------------------------------------------------------------------
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A read snapshot of the database."""
+        with self._database.reader() as connection, connection.begin():
+            yield connection
+
+    async def wait_ended(self, job_id: UUID, timeout_s: float | None = None) -> CommandRecord:
+        """The flow command once it has ended. Raises TimeoutError; Missing where there is no such job."""
+        end = self._acting.end_of(job_id)
+        if not self._engine.is_under_way(job_id):
+            root = await asyncio.to_thread(self._root, job_id)
+            if root.result is not None:
+                return root
+        async with asyncio.timeout(timeout_s):
+            return await asyncio.shield(end)
+
+    async def changed(self, job_id: UUID, after_seq: int, timeout_s: float) -> None:
+        """Returns when the job has events after `after_seq`, or at the timeout. Raises Missing."""
+        with self._acting.watching(job_id) as changed:
+            try:
+                async with asyncio.timeout(timeout_s):
+                    while (await asyncio.to_thread(self._job, job_id)).events <= after_seq:
+                        await changed.wait()
+                        changed.clear()
+            except TimeoutError:
+                return
+
+    def hosts(self) -> list[dict[str, Any]]:
+        """Each host that tasks were sent to since the start, with its connection."""
+        return self._acting.hosts()
+
+    @property
+    def commits(self) -> int:
+        """How many transactions this engine has committed."""
+        return self._engine.writer.commits
+
+    def _root(self, job_id: UUID) -> CommandRecord:
+        with self.reading() as connection:
+            record = jobs.root_of(connection, job_id)
+        if record is None:
+            raise Missing(f"there is no job {job_id}; `interlock jobs` lists them")
+        return record
+
+    def _job(self, job_id: UUID) -> JobRecord:
+        with self.reading() as connection:
+            record = jobs.by_id(connection, job_id)
+        if record is None:
+            raise Missing(f"there is no job {job_id}; `interlock jobs` lists them")
+        return record
+
+
+def _keyring(url: str, database: Database) -> Keyring:
+    if url == "sqlite://":
+        return Keyring.ephemeral()
+    return Keyring.open_file(database.path.with_name(database.path.name + ".key"))
+
+
+def _correlation(given: str | None, id: UUID) -> str:
+    if given is None:
+        return str(id)
+    if not _CORRELATION.fullmatch(given):
+        raise InvalidInput(f"correlation id {given!r}; use 1 to 50 of the characters 0-9 A-Z a-z _ -")
+    return given
+
+
+def _checked_key(given: str | None) -> str | None:
+    if given is not None and not _KEY.fullmatch(given):
+        raise InvalidInput(f"idempotency key {given!r}; use 1 to 200 printable characters without spaces")
+    return given

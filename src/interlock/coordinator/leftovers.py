@@ -1,0 +1,39 @@
+"""Clearing a leftover: a person attests that nothing remains on the host."""
+
+from dataclasses import replace
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from interlock.clock import Clock
+from interlock.coordinator.recovery import assembled
+from interlock.core.flow import Flow
+from interlock.model.errors import Missing, Refused
+from interlock.store.queries import flows, leftovers
+
+
+def load(connection: Connection, leftover_id: UUID) -> Flow:
+    """The flow that left it. Raises Missing."""
+    flow_id = leftovers.flow_of(connection, leftover_id)
+    if flow_id is None:
+        raise Missing(f"there is no leftover {leftover_id}; `interlock leftovers` lists them")
+    [rows] = flows.load(connection, [flow_id])
+    return assembled(rows)
+
+
+def clear(flow: Flow, leftover_id: UUID, by: str, reason: str, clock: Clock) -> None:
+    """Marks it cleared, frees the refs that it refused, and notes who said so."""
+    leftover = flow.leftovers[leftover_id]
+    if leftover.cleared_at is not None:
+        raise Refused(f"leftover {leftover_id} was cleared already, by {leftover.cleared_by}")
+    if not reason.strip():
+        raise Refused(f"say why leftover {leftover_id} may be cleared: what was found on {leftover.host}")
+    now = clock.now_us()
+    flow.put_leftover(replace(leftover, cleared_at=now, cleared_by=by, cleared_reason=reason))
+    for lock in list(flow.locks.values()):
+        if lock.leftover_id == leftover_id:
+            flow.drop_lock(lock.ref)
+    flow.add_event(
+        now, "leftover_cleared", f"{leftover.reason}: cleared by {by}: {reason}", user=by,
+        command_id=leftover.command_id, task_id=leftover.task_id,
+    )  # fmt: skip

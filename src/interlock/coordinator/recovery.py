@@ -1,0 +1,81 @@
+"""Taking over: every unfinished flow is claimed and goes on from its rows alone.
+
+The claim is committed before any phase runs; it raises the flow's term on hosts and counts the attempt.
+"""
+
+from dataclasses import replace
+
+from sqlalchemy import Connection
+
+from interlock.catalog import Catalog, Unreadable
+from interlock.clock import Clock
+from interlock.coordinator.engine import CLAIMS_MAX, Engine
+from interlock.coordinator.work import Errand
+from interlock.core import narration
+from interlock.core.flow import Flow
+from interlock.model.records import CommandRecord
+from interlock.model.states import State
+from interlock.secrets import Keyring
+from interlock.store.queries import flows
+from interlock.store.queries.flows import FlowRows
+
+#: flows loaded at a time, and tasks of ended flows that are taken up again to be cleared
+LOAD_MAX = 500
+UNCLEARED_MAX = 10_000
+
+
+def take_over(connection: Connection, engine: Engine, catalog: Catalog, keyring: Keyring, clock: Clock) -> int:
+    """Hands every unfinished flow to the engine, and those whose tasks hosts may still remember."""
+    open_flows = flows.unfinished(connection)
+    uncleared = {task.flow_id for task in flows.uncleared(connection, UNCLEARED_MAX)}
+    wanted = [*open_flows, *sorted(uncleared - set(open_flows))]
+    for start in range(0, len(wanted), LOAD_MAX):
+        for rows in flows.load(connection, wanted[start : start + LOAD_MAX]):
+            engine.adopt(assembled(rows), _claim(catalog, keyring, clock))
+    return len(open_flows)
+
+
+def assembled(rows: FlowRows) -> Flow:
+    """A flow from what the store loaded."""
+    return Flow.of_rows(
+        [rows.job, *rows.commands, *rows.tasks, *rows.steps, *rows.locks, *rows.snapshots, *rows.leftovers]
+    )
+
+
+def _claim(catalog: Catalog, keyring: Keyring, clock: Clock) -> Errand:
+    def claim(flow: Flow) -> None:
+        now = clock.now_us()
+        if flow.root.state is State.ENDED:
+            return
+        job = replace(flow.job, term=flow.job.term + 1, claims=flow.job.claims + 1)
+        flow.put_job(job)
+        flow.add_event(now, "flow_claimed", f"taken over by an engine, term {job.term}")
+        if job.claims > CLAIMS_MAX:
+            if flow.root.attention is None:
+                words = f"{CLAIMS_MAX} engines took this flow over and stopped without any progress of it"
+                narration.raise_attention(flow, flow.root, words, now)
+            return
+        attentions = [
+            _look(flow, command, catalog, keyring, now)
+            for command in list(flow.commands.values())
+            if command.state is not State.ENDED
+        ]
+        if flow.job.attention is not None and not any(attentions):
+            flow.put_job(replace(flow.job, attention=None))
+
+    return claim
+
+
+def _look(flow: Flow, command: CommandRecord, catalog: Catalog, keyring: Keyring, now: int) -> bool:
+    """Whether the command needs a person: its class is gone, or its parameters cannot be read. A command that
+    was parked for another reason gets its attempts anew: the code may have been mended."""
+    try:
+        catalog.read_command(command.name, command.version, command.parameters_json, keyring)
+    except Unreadable as error:
+        if command.attention != str(error):
+            narration.raise_attention(flow, command, str(error), now)
+        return True
+    if command.attention is not None:
+        flow.put_command(replace(command, attention=None, attempts=0, retry_at=None))
+        flow.add_event(now, "attention_cleared", f"{command.title} is tried again", command_id=command.id)
+    return False

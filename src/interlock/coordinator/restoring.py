@@ -1,0 +1,74 @@
+"""`db.restore()`: puts back what a command wrote, as far as nobody changed it since, in reverse order.
+
+The first snapshot per entity and command wins (oVirt's compensation); only fields that still hold what the
+command wrote are put back, the rest is reported. What a task of unknown fate may touch is left alone.
+"""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from interlock.catalog import Catalog
+from interlock.core.ending import untouchable
+from interlock.core.flow import Flow
+from interlock.model.entities import Entity
+from interlock.model.records import CommandRecord, EntityRecord, SnapshotRecord
+from interlock.model.refs import Ref
+
+if TYPE_CHECKING:
+    from interlock.coordinator.phase_db import PhaseDb
+
+
+def freeze(record: EntityRecord | None) -> str | None:
+    """An entity's row as a snapshot keeps it."""
+    return None if record is None else f'{{"schema":{record.schema},"body":{record.body_json}}}'
+
+
+def restore(db: "PhaseDb", flow: Flow, command: CommandRecord, catalog: Catalog) -> None:
+    """Undoes the command's own writes. A second call finds nothing left to do."""
+    blocked = untouchable(flow)
+    mine = [row for row in flow.snapshots.values() if row.command_id == command.id]
+    for row in sorted(mine, key=lambda row: row.position, reverse=True):
+        if row.ref in blocked:
+            db.log(f"{row.ref} is not restored: a task of unknown fate may still touch it", warning=True)
+        else:
+            _put_back(db, row, catalog)
+        flow.drop_snapshot(row)
+
+
+def _put_back(db: "PhaseDb", row: SnapshotRecord, catalog: Catalog) -> None:
+    now = db.record(row.ref)
+    current = _fields(catalog, row.ref, freeze(now))
+    before = _fields(catalog, row.ref, row.before_json)
+    after = _fields(catalog, row.ref, row.after_json)
+    if before is None:  # it was added
+        if current is not None and current == after:
+            db.store(row.ref, None)
+        elif current is not None:
+            db.log(f"{row.ref} was added and then changed by others; it stays", warning=True)
+    elif after is None:  # it was removed
+        if current is None:
+            db.store(row.ref, _entity(catalog, row.ref, before))
+    elif current is None:
+        db.log(f"{row.ref} was removed by others; it is not restored", warning=True)
+    else:
+        ours = {name for name in before if before[name] != after.get(name)}
+        kept = {name for name in ours if current.get(name) != after.get(name)}
+        if kept:
+            db.log(f"{row.ref}: {', '.join(sorted(kept))} changed by others since; not restored", warning=True)
+        back = {name: before[name] if name in ours - kept else value for name, value in current.items()}
+        if back != current:
+            db.store(row.ref, _entity(catalog, row.ref, back))
+
+
+def _fields(catalog: Catalog, ref: Ref[Any], frozen: str | None) -> dict[str, Any] | None:
+    """A snapshot's fields, as the present class writes them."""
+    if frozen is None:
+        return None
+    stored = json.loads(frozen)
+    entity = catalog.read_body(ref, stored["schema"], json.dumps(stored["body"]))
+    fields: dict[str, Any] = json.loads(catalog.write_entity(entity))
+    return fields
+
+
+def _entity(catalog: Catalog, ref: Ref[Any], fields: dict[str, Any]) -> Entity:
+    return catalog.read_body(ref, catalog.entities[ref.type].entity_version, json.dumps(fields))

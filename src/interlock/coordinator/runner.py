@@ -1,0 +1,324 @@
+"""Runs what is due: facts in, phases run in the flow's change set, results fed back, until it is quiet.
+
+One run is one transaction of its flow. A phase that raises fails its own command only; a part that may not
+begin takes back the phase that planned it.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from interlock.catalog import Catalog, Unreadable
+from interlock.command import Command
+from interlock.coordinator import accepting, locking
+from interlock.coordinator.accepting import Submission
+from interlock.coordinator.linking import link_changes
+from interlock.coordinator.phase_db import PhaseDb
+from interlock.coordinator.snapshot import Snapshot
+from interlock.core import narration, planning
+from interlock.core.ending import failure_of
+from interlock.core.facts import (
+    Compensate,
+    Compensated,
+    CompensateFailed,
+    Due,
+    EndPhase,
+    EndPhaseFailed,
+    EndPhaseRan,
+    Examine,
+    Executed,
+    ExecuteFailed,
+    Fact,
+    Start,
+    StartRefused,
+)
+from interlock.core.flow import Flow
+from interlock.core.lifecycle import decide
+from interlock.core.planning import Author, Described
+from interlock.model.changes import Change
+from interlock.model.errors import Bug, Refused
+from interlock.model.failure import Cause, Failure
+from interlock.model.locks import LockMode
+from interlock.model.plan import TaskWork
+from interlock.model.records import CommandRecord, Role
+from interlock.model.refs import Ref
+from interlock.model.states import Phase, Result
+from interlock.secrets import Keyring
+
+#: beyond this many rows in one change set further parts are executed in further transactions
+ROWS_MAX = 1_000
+#: how many phases one run may run before it commits what it has
+PHASES_MAX = 5_000
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass
+class ChangeSet:
+    """What one run wants to commit, and under which conditions."""
+
+    flow: Flow
+    changes: list[Change]
+    bumps: set[Ref[Any]]
+    reads: dict[Ref[Any], int]
+    link_reads: dict[Ref[Any], int]
+    lock_wants: dict[Ref[Any], LockMode]
+    #: commands to look at in a further transaction
+    later: list[UUID] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class World:
+    """What a runner needs from outside a flow, all handed in."""
+
+    catalog: Catalog
+    keyring: Keyring
+    new_id: Callable[[], UUID]
+    incarnation_of: Callable[[Ref[Any]], str | None]
+
+
+class Runner:
+    """One run of one flow over one snapshot."""
+
+    def __init__(self, world: World, flow: Flow, snapshot: Snapshot, now: int) -> None:
+        self._world = world
+        self._flow = flow
+        self._snapshot = snapshot
+        self._now = now
+        self._later: list[UUID] = []
+        self._objects: dict[UUID, Command[Any]] = {}
+        self._author = Author(world.new_id, self._describe, _dump_arguments, world.incarnation_of)
+
+    def accept(self, submission: Submission) -> None:
+        """Begins a new flow. Raises what `accepting.accept` raises."""
+        self._objects[submission.flow_id] = submission.command
+        root = accepting.accept(
+            self._flow, submission, self._snapshot, self._world.catalog, self._world.keyring, self._title,
+            self._now,
+        )  # fmt: skip
+        self._run([Start(root.id)])
+
+    def take(self, facts: Sequence[Fact]) -> None:
+        """Facts about a flow under way, in the order in which they happened."""
+        due: list[Due] = []
+        for fact in facts:
+            due += decide(self._flow, fact, self._now)
+        self._run(due)
+
+    def change_set(self, *, progress: bool = True) -> ChangeSet | None:
+        """What is to be committed; None where nothing has changed. `progress`: the flow itself went on."""
+        flow, snapshot = self._flow, self._snapshot
+        if not flow.is_changed:
+            return None
+        narration.roll_up(flow)
+        flow.seal(self._now, claims=0 if progress else flow.job.claims)
+        links, bumps = link_changes(flow, self._world.catalog)
+        return ChangeSet(
+            flow, flow.changes() + links, bumps, snapshot.reads, snapshot.link_reads, snapshot.lock_wants,
+            self._later,
+        )  # fmt: skip
+
+    # what is due ------------------------------------------------------------------------------------
+
+    def _run(self, due: list[Due]) -> None:
+        ran = 0
+        while due:
+            ran += 1
+            if ran > PHASES_MAX or self._flow.rows_changed > 4 * ROWS_MAX:
+                self._later += [each.command_id for each in due]
+                return
+            each = due.pop()
+            match each:
+                case Start():
+                    due += self._start_one(each.command_id)
+                case EndPhase():
+                    due += self._end(self._flow.commands[each.command_id], each.phase)
+                case Compensate():
+                    due += self._compensate(each)
+
+    def _start_one(self, id: UUID) -> list[Due]:
+        """A part whose turn has come, or a flow command."""
+        reasons = self._prepare(self._flow.commands[id])
+        if reasons:
+            return self._decide(StartRefused(id, _refusal(self._flow.commands[id], reasons)))
+        return self._execute(id)
+
+    def _start_all(self, ids: Sequence[UUID]) -> Failure | list[Due]:
+        """The parts of a plan that are due at once: locked and validated all or none, then executed."""
+        refused: dict[UUID, Failure] = {}
+        for id in ids:
+            command = self._flow.commands[id]
+            reasons = self._prepare(command)
+            if reasons:
+                refused[id] = _refusal(command, reasons)
+        hard = [refused[id] for id in refused if not self._flow.commands[id].best_effort]
+        if hard:
+            return Failure.of(hard[0].message, [cause for each in hard for cause in each.causes])
+        due: list[Due] = []
+        for id in ids:
+            if id in refused:
+                due += self._decide(StartRefused(id, refused[id]))
+            elif self._flow.rows_changed > ROWS_MAX:
+                self._later.append(id)
+            else:
+                due += self._execute(id)
+        return due
+
+    def _prepare(self, command: CommandRecord) -> list[str]:
+        """Takes the locks and validates; returns every reason why it may not run."""
+        mark = self._flow.mark()
+        try:
+            subject, db = self._object(command), self._db(command)
+            reasons = locking.acquire(self._flow, command, subject.locks(db), self._snapshot, self._now)
+            reasons += [refusal.message for refusal in subject.validate(db)]
+        except Refused as error:
+            reasons = list(error.reasons)
+        except Unreadable as error:
+            reasons = [str(error)]
+        except Exception as error:
+            reasons = [self._raised(command, "validate", error)]
+        if reasons:
+            self._flow.roll_back(mark)
+        return reasons
+
+    def _execute(self, id: UUID) -> list[Due]:
+        command, mark, later = self._flow.commands[id], self._flow.mark(), len(self._later)
+        refused = failed = None
+        try:
+            plan = self._object(command).execute(self._db(command))
+            children = planning.lay_out(self._flow, command, plan, Role.FORWARD, self._author, self._now)
+        except Refused as error:
+            refused = _refusal(command, error.reasons)
+        except Exception as error:
+            failed = Failure(self._raised(command, "execute", error))
+        else:
+            due = self._decide(Executed(id))
+            started = self._start_all(children)
+            if isinstance(started, list):
+                return due + started
+            failed = started
+        self._flow.roll_back(mark)
+        del self._later[later:]
+        if refused is not None:
+            return self._decide(StartRefused(id, refused))
+        assert failed is not None
+        return self._decide(ExecuteFailed(id, failed))
+
+    def _end(self, command: CommandRecord, phase: Phase) -> list[Due]:
+        mark, later = self._flow.mark(), len(self._later)
+        try:
+            subject, db = self._object(command), self._db(command)
+            if phase is Phase.END_SUCCESSFULLY:
+                value = self._world.catalog.write_value(subject, subject.end_successfully(db))
+                return self._decide(EndPhaseRan(command.id, value))
+            plan = subject.end_with_failure(db, self._failure(command))
+            children = planning.lay_out(self._flow, command, plan, Role.END, self._author, self._now)
+        except Exception as error:
+            reason = self._raised(command, phase, error)
+        else:
+            due = self._decide(EndPhaseRan(command.id))
+            started = self._start_all(children)
+            if isinstance(started, list):
+                return due + started
+            reason = started.message
+        self._flow.roll_back(mark)
+        del self._later[later:]
+        return self._decide(EndPhaseFailed(command.id, reason))
+
+    def _compensate(self, each: Compensate) -> list[Due]:
+        mark, later = self._flow.mark(), len(self._later)
+        command, undone = self._flow.commands[each.command_id], self._flow.commands[each.undone]
+        try:
+            plan = self._object(undone).compensate(self._db(undone))
+            children = planning.lay_out(self._flow, command, plan, Role.UNDO, self._author, self._now, undoes=undone.id)
+        except Exception as error:
+            reason = self._raised(undone, Phase.COMPENSATE, error)
+        else:
+            due = self._decide(Compensated(command.id, undone.id))
+            started = self._start_all(children)
+            if isinstance(started, list):
+                return due + started
+            reason = started.message
+        self._flow.roll_back(mark)
+        del self._later[later:]
+        return self._decide(CompensateFailed(command.id, undone.id, reason))
+
+    # small things -----------------------------------------------------------------------------------
+
+    def _decide(self, fact: Fact) -> list[Due]:
+        return decide(self._flow, fact, self._now)
+
+    def _failure(self, command: CommandRecord) -> Failure:
+        if command.failure_json is not None:
+            return Failure.from_json(command.failure_json)
+        failure = failure_of(self._flow, command)
+        if failure is None:
+            raise Bug(f"command {command.id} ends with failure but nothing failed")
+        return failure
+
+    def _object(self, command: CommandRecord) -> Command[Any]:
+        known = self._objects.get(command.id)
+        if known is None:
+            known = self._objects[command.id] = self._world.catalog.read_command(
+                command.name, command.version, command.parameters_json, self._world.keyring
+            )
+        return known
+
+    def _db(self, command: CommandRecord) -> PhaseDb:
+        world = self._world
+        return PhaseDb(self._flow, command, self._snapshot, world.catalog, self._object, world.new_id, self._now)
+
+    def _describe(self, command: Command[Any]) -> Described:
+        self._world.catalog.known(command)
+        kind = command.command_type
+        text = self._world.catalog.write_command(command, self._world.keyring)
+        return Described(
+            kind.name,
+            kind.version,
+            text,
+            accepting.unique_refs(command),
+            self._title(command, self._flow.root),
+        )
+
+    def _title(self, command: Command[Any], record: CommandRecord) -> str:
+        """A title is for people: one that cannot be made falls back to the name."""
+        try:
+            return command.title(self._db(record))
+        except Refused:
+            return command.command_type.name
+        except Exception:
+            _log.exception("title_failed", command=command.command_type.name, flow=str(self._flow.id))
+            return command.command_type.name
+
+    def _raised(self, command: CommandRecord, phase: str, error: Exception) -> str:
+        _log.error(
+            "phase_raised", command=command.name, phase=str(phase), command_id=str(command.id),
+            flow=str(command.flow_id), correlation_id=command.correlation_id, exc_info=error,
+        )  # fmt: skip
+        return f"{phase} of {command.title} raised {type(error).__name__}: {error}"
+
+
+def _refusal(command: CommandRecord, reasons: Sequence[str]) -> Failure:
+    causes = [Cause(reason, (command.title,), tuple(map(str, command.refs))) for reason in reasons]
+    return Failure.of("; ".join(reasons), causes)
+
+
+def _dump_arguments(work: TaskWork) -> str:
+    return json.dumps(work.arguments, ensure_ascii=False, separators=(",", ":"))
+
+
+def examine_all(flow: Flow) -> list[Fact]:
+    """Facts that bring a flow loaded from its rows going again."""
+    return [Examine(row.id) for row in flow.commands.values() if row.result is None]
+
+
+def was_refused(flow: Flow) -> Failure | None:
+    """The refusal of a flow command that never started, or None."""
+    root = flow.root
+    if root.result is Result.FAILED and root.started_at is None and root.failure_json is not None:
+        return Failure.from_json(root.failure_json)
+    return None

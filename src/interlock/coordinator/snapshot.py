@@ -1,0 +1,90 @@
+"""What phases read: the committed database at one moment, with a note of all that was read.
+
+The writer checks the notes again before it commits; where something has changed meanwhile the phases run anew.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection
+
+from interlock.catalog import Catalog
+from interlock.model.entities import Entity
+from interlock.model.locks import LockMode
+from interlock.model.records import EntityRecord
+from interlock.model.refs import Ref
+from interlock.store.queries import entities, locks
+from interlock.store.queries.locks import HeldLock
+
+E = TypeVar("E", bound=Entity)
+
+
+class Snapshot:
+    """Reads through a connection that is opened when first needed. Used by one thread, for one run."""
+
+    def __init__(self, connect: Callable[[], Connection], catalog: Catalog) -> None:
+        self._connect = connect
+        self._catalog = catalog
+        self._connection: Connection | None = None
+        self._records: dict[Ref[Any], EntityRecord | None] = {}
+        self._parsed: dict[Ref[Any], tuple[EntityRecord, Entity]] = {}
+        #: version of each entity that was read; 0 = there was none
+        self.reads: dict[Ref[Any], int] = {}
+        #: `links` of each entity whose referrers were read
+        self.link_reads: dict[Ref[Any], int] = {}
+        #: locks found free, to be taken
+        self.lock_wants: dict[Ref[Any], LockMode] = {}
+
+    @property
+    def connection(self) -> Connection:
+        if self._connection is None:
+            self._connection = self._connect()
+        return self._connection
+
+    def entity(self, ref: Ref[Any]) -> EntityRecord | None:
+        """The committed row."""
+        if ref not in self._records:
+            self.load((ref,))
+        return self._records[ref]
+
+    def load(self, refs: Collection[Ref[Any]]) -> None:
+        """Reads many at once."""
+        wanted = [ref for ref in refs if ref not in self._records]
+        if wanted:
+            found = entities.get(self.connection, wanted)
+            for ref in wanted:
+                self._note(ref, found.get(ref))
+
+    def _note(self, ref: Ref[Any], record: EntityRecord | None) -> None:
+        if ref not in self._records:
+            self._records[ref] = record
+            self.reads[ref] = record.version if record else 0
+
+    def named(self, type: str, name: str) -> EntityRecord | None:
+        """The committed entity of that name. That there is none is guarded by the UNIQUE constraint."""
+        record = entities.by_name(self.connection, type, name)
+        if record is not None:
+            self._note(record.ref, record)
+        return record
+
+    def referring(self, type: str, field: str, target: Ref[Any]) -> list[EntityRecord]:
+        """The committed entities of a type whose field refers to the target."""
+        row = self.entity(target)
+        self.link_reads[target] = row.links if row else 0
+        found = entities.referring(self.connection, type, field, target)
+        for record in found:
+            self._note(record.ref, record)
+        return [self._records[record.ref] or record for record in found]
+
+    def held(self, refs: Sequence[Ref[Any]]) -> list[HeldLock]:
+        """The committed locks on these refs, whoever holds them."""
+        return locks.on(self.connection, refs)
+
+    def parse(self, record: EntityRecord) -> Entity:
+        """The record as its class's instance."""
+        known = self._parsed.get(record.ref)
+        if known is not None and known[0] is record:
+            return known[1]
+        entity = self._catalog.read_entity(record)
+        self._parsed[record.ref] = (record, entity)
+        return entity

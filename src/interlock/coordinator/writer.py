@@ -1,0 +1,146 @@
+"""The writer: one thread, one connection; many flows' change sets in one transaction (group commit).
+
+Every batch begins with a compare-and-set on the engine's own row, then checks again all that was read. What
+no longer holds is handed back to run anew; a statement that fails is found by bisection.
+"""
+
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
+
+from interlock import failpoints
+from interlock.coordinator.checking import Checker
+from interlock.coordinator.work import Outcome, Work
+from interlock.model.errors import InterlockError, NameTaken, NotOwner
+from interlock.model.refs import Ref
+from interlock.store.flush import Conflict, flush
+from interlock.store.queries import engines, entities
+
+#: bounds of one transaction
+SETS_MAX = 512
+ROWS_MAX = 20_000
+
+
+class Owner:
+    """The engine's row of `engines`: its fencing number in the database."""
+
+    def __init__(self, id: UUID, epoch: int) -> None:
+        self.id = id
+        self.epoch = epoch
+        self.seq = 0
+
+
+class Writer(threading.Thread):
+    """Commits what it is given, in order of arrival. `done` is called in its thread after each commit;
+    `broken` once, when the engine must stop: after an error of the COMMIT, or when it is not the owner."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        owner: Owner,
+        done: Callable[[Outcome], None],
+        broken: Callable[[Exception], None],
+        *,
+        sets_max: int = SETS_MAX,
+    ) -> None:
+        super().__init__(name="interlock-writer", daemon=True)
+        self._connection = connection
+        self._owner = owner
+        self._done = done
+        self._broken = broken
+        self._sets_max = sets_max
+        self._queue: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
+        #: how many transactions were committed
+        self.commits = 0
+
+    def put(self, work: Work) -> None:
+        self._queue.put(work)
+
+    def stop(self) -> None:
+        """Ends the thread after what was put before."""
+        self._queue.put(None)
+
+    def run(self) -> None:
+        try:
+            while batch := self._next_batch():
+                self._done(self._commit(batch))
+        except Exception as error:
+            self._broken(error)
+
+    def _next_batch(self) -> list[Work]:
+        """At least one run, and all that wait behind it up to the bounds; empty when it is to stop."""
+        batch: list[Work] = []
+        rows = 0
+        while len(batch) < self._sets_max and rows < ROWS_MAX:
+            try:
+                work = self._queue.get(block=not batch)
+            except queue.Empty:
+                break
+            if work is None:
+                if batch:
+                    self._queue.put(None)
+                break
+            batch.append(work)
+            rows += len(work.change_set.changes) if work.change_set is not None else 0
+        return batch
+
+    def _commit(self, batch: Sequence[Work]) -> Outcome:
+        """One transaction. Whatever raises here leaves nothing stored, or nobody knows; the engine stops."""
+        outcome, owner = Outcome(), self._owner
+        transaction = self._connection.begin()
+        try:
+            if not engines.begin_batch(self._connection, owner.id, owner.epoch, owner.seq):
+                raise NotOwner("another engine has taken over this database; this one stops")
+            ran = [work for work in batch if not work.in_writer or self._run_here(work, outcome)]
+            valid = Checker(self._connection, ran).split(outcome.conflicted)
+            outcome.committed = self._write(valid, outcome)
+            hit = failpoints.before("commit")
+            transaction.commit()
+        except BaseException:
+            transaction.close()
+            raise
+        failpoints.after("commit", hit)
+        owner.seq += 1
+        self.commits += 1
+        return outcome
+
+    def _run_here(self, work: Work, outcome: Outcome) -> bool:
+        """A flow that met others too often runs its phases inside the transaction."""
+        try:
+            work.change_set = work.run(self._connection)
+        except Exception as error:
+            outcome.failed.append((work, error))
+            return False
+        return True
+
+    def _write(self, works: list[Work], outcome: Outcome) -> list[Work]:
+        """Flushes all; where a statement fails, by halves until the one at fault is found. Returns the stored."""
+        if not works:
+            return []
+        savepoint = self._connection.begin_nested()
+        try:
+            self._flush(works)
+        except (IntegrityError, InterlockError, OverflowError) as error:
+            savepoint.rollback()
+            if len(works) > 1:
+                middle = len(works) // 2
+                return self._write(works[:middle], outcome) + self._write(works[middle:], outcome)
+            if isinstance(error, (Conflict, NameTaken, IntegrityError)) and not works[0].in_writer:
+                outcome.conflicted += works
+            else:
+                outcome.failed.append((works[0], error))
+            return []
+        savepoint.commit()
+        return works
+
+    def _flush(self, works: Sequence[Work]) -> None:
+        sets = [work.change_set for work in works if work.change_set is not None]
+        flush(self._connection, [change for each in sets for change in each.changes])
+        bumps: set[Ref[Any]] = {ref for each in sets for ref in each.bumps}
+        if bumps:
+            entities.raise_links(self._connection, bumps)

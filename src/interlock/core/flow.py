@@ -1,0 +1,258 @@
+"""A flow in memory: its committed rows, and on top the change set of the transaction under way.
+
+Every write goes through `put_*`, which remembers what was there; `roll_back` forgets, `changes` says what
+to store, `committed` makes it the new ground. The database stays the truth: a flow may be dropped and
+loaded at will.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+from interlock.model.changes import Change, Record
+from interlock.model.errors import Bug
+from interlock.model.records import (
+    CommandRecord,
+    EventRecord,
+    JobRecord,
+    LeftoverRecord,
+    LockRecord,
+    Role,
+    Severity,
+    SnapshotRecord,
+    StepRecord,
+    TaskRecord,
+)
+from interlock.model.refs import Ref
+
+Table = dict[Any, Any]
+Mark = tuple[int, int]
+
+#: siblings that wait for one position of a plan: parent, role, undone command, position
+WaitKey = tuple[UUID, Role, UUID | None, int]
+
+
+class Flow:
+    """The rows of one flow. Not thread-safe: it has one user at a time."""
+
+    def __init__(self, id: UUID) -> None:
+        self.id = id
+        self.commands: dict[UUID, CommandRecord] = {}
+        self.tasks: dict[UUID, TaskRecord] = {}
+        self.steps: dict[UUID, StepRecord] = {}
+        self.locks: dict[Ref[Any], LockRecord] = {}
+        self.snapshots: dict[tuple[UUID, Ref[Any]], SnapshotRecord] = {}
+        self.leftovers: dict[UUID, LeftoverRecord] = {}
+        self.jobs: dict[UUID, JobRecord] = {}
+        self.entities: dict[Ref[Any], Change] = {}
+        self.events: list[EventRecord] = []
+        self.children: dict[UUID, list[UUID]] = {}
+        self.tasks_of: dict[UUID, list[UUID]] = {}
+        self.waiters: dict[WaitKey, list[UUID]] = {}
+        self.undo_queues: dict[UUID, list[UUID]] = {}
+        self.ended_count = 0
+        self._event_seq = 0
+        self._log: list[tuple[Table, Any, Any]] = []
+
+    # reading ----------------------------------------------------------------------------------------
+
+    @property
+    def job(self) -> JobRecord:
+        return self.jobs[self.id]
+
+    @property
+    def root(self) -> CommandRecord:
+        return self.commands[self.id]
+
+    def children_of(self, command: UUID, role: Role) -> list[CommandRecord]:
+        """The children that this role's plan made, in the order of the plan."""
+        rows = (self.commands[child] for child in self.children.get(command, ()))
+        return [row for row in rows if row.role is role]
+
+    def tasks_for(self, command: UUID, role: Role) -> list[TaskRecord]:
+        """The async tasks that this role's plan made, in the order of the plan."""
+        rows = (self.tasks[task] for task in self.tasks_of.get(command, ()))
+        return [row for row in rows if row.role is role]
+
+    # writing ----------------------------------------------------------------------------------------
+
+    def _put(self, table: Table, key: Any, row: Any) -> None:
+        self._log.append((table, key, table.get(key)))
+        if row is None:
+            table.pop(key, None)
+        else:
+            table[key] = row
+
+    def put_command(self, row: CommandRecord) -> None:
+        if row.id not in self.commands:
+            self._index_command(row)
+        self._put(self.commands, row.id, row)
+
+    def put_task(self, row: TaskRecord) -> None:
+        if row.id not in self.tasks:
+            self.tasks_of.setdefault(row.command_id, []).append(row.id)
+        self._put(self.tasks, row.id, row)
+
+    def put_step(self, row: StepRecord) -> None:
+        self._put(self.steps, row.id, row)
+
+    def put_job(self, row: JobRecord) -> None:
+        self._put(self.jobs, row.id, row)
+
+    def put_lock(self, row: LockRecord) -> None:
+        self._put(self.locks, row.ref, row)
+
+    def drop_lock(self, ref: Ref[Any]) -> None:
+        self._put(self.locks, ref, None)
+
+    def put_snapshot(self, row: SnapshotRecord) -> None:
+        self._put(self.snapshots, (row.command_id, row.ref), row)
+
+    def drop_snapshot(self, row: SnapshotRecord) -> None:
+        self._put(self.snapshots, (row.command_id, row.ref), None)
+
+    def put_leftover(self, row: LeftoverRecord) -> None:
+        self._put(self.leftovers, row.id, row)
+
+    def put_entity(self, ref: Ref[Any], change: Change) -> None:
+        self._put(self.entities, ref, change)
+
+    def add_event(
+        self,
+        now: int,
+        kind: str,
+        message: str,
+        severity: Severity = Severity.INFO,
+        *,
+        command_id: UUID | None = None,
+        task_id: UUID | None = None,
+        user: str | None = None,
+    ) -> None:
+        """A line of the audit log, with the flow's next number."""
+        self._event_seq += 1
+        self.events.append(
+            EventRecord(
+                self.id, self._event_seq, now, severity, kind, message, self.job.correlation_id, user,
+                command_id, task_id,
+            )
+        )  # fmt: skip
+
+    def next_ended(self) -> int:
+        """The next place in the order of ends."""
+        self.ended_count += 1
+        return self.ended_count
+
+    def _index_command(self, row: CommandRecord) -> None:
+        if row.parent_id is not None:
+            self.children.setdefault(row.parent_id, []).append(row.id)
+            for position in row.after:
+                key = (row.parent_id, row.role, row.undoes, position)
+                self.waiters.setdefault(key, []).append(row.id)
+
+    # the change set ---------------------------------------------------------------------------------
+
+    @property
+    def is_changed(self) -> bool:
+        return bool(self._log or self.events)
+
+    @property
+    def rows_changed(self) -> int:
+        """About how many rows the change set writes."""
+        return len(self._log) + len(self.events)
+
+    def mark(self) -> Mark:
+        """A point to roll back to."""
+        return len(self._log), len(self.events)
+
+    def roll_back(self, mark: Mark = (0, 0)) -> None:
+        """Forgets every write since the mark (default: all of the change set)."""
+        log, events = mark
+        created = False
+        for table, key, old in reversed(self._log[log:]):
+            if old is None:
+                created |= table is self.commands or table is self.tasks
+                table.pop(key, None)
+            else:
+                table[key] = old
+        del self._log[log:], self.events[events:]
+        self._event_seq = self.events[-1].seq if self.events else self._stored_events()
+        self.undo_queues.clear()
+        self.ended_count = max((row.ended_seq or 0 for row in self.commands.values()), default=0)
+        if created:
+            self._index_all()
+
+    def _stored_events(self) -> int:
+        return self.jobs[self.id].events if self.id in self.jobs else 0
+
+    def _index_all(self) -> None:
+        self.children, self.tasks_of, self.waiters = {}, {}, {}
+        for command in self.commands.values():
+            self._index_command(command)
+        for task in self.tasks.values():
+            self.tasks_of.setdefault(task.command_id, []).append(task.id)
+
+    def changes(self) -> list[Change]:
+        """What to store: each row once, from its committed form to its present one."""
+        first: dict[tuple[int, Any], tuple[Table, Any, Any]] = {}
+        for table, key, old in self._log:
+            first.setdefault((id(table), key), (table, key, old))
+        changes: list[Change] = []
+        for table, key, old in first.values():
+            new = table.get(key)
+            if table is self.entities:
+                if new is not None and (new.old or new.new):
+                    changes.append(new)
+            elif old is not new and not (old is None and new is None):
+                changes.append(Change(old, new))
+        changes += [Change(None, event) for event in self.events]
+        return changes
+
+    def seal(self, now: int, *, claims: int) -> None:
+        """Notes on the job what is about to be stored: the last event's number, and claims without progress."""
+        self.put_job(replace(self.job, events=self._event_seq, updated_at=now, claims=claims))
+
+    def committed(self) -> None:
+        """The change set is stored: it is the ground now."""
+        self._log.clear()
+        self.events.clear()
+        self.entities.clear()
+
+    # loading ----------------------------------------------------------------------------------------
+
+    @classmethod
+    def of_rows(cls, rows: Iterable[Record]) -> "Flow":
+        """A flow from stored rows of any kind."""
+        stored = list(rows)
+        job = next((row for row in stored if isinstance(row, JobRecord)), None)
+        if job is None:
+            raise Bug("a flow without a job row was loaded; run `interlock verify`")
+        flow = cls(job.id)
+        flow.jobs[job.id] = job
+        for row in stored:
+            flow._take(row)
+        # children in the order of the plan, whatever order the rows came in
+        flow.commands = dict(sorted(flow.commands.items(), key=lambda item: item[1].position))
+        flow.tasks = dict(sorted(flow.tasks.items(), key=lambda item: item[1].position))
+        flow.steps = dict(sorted(flow.steps.items(), key=lambda item: item[1].parent_step_id is not None))
+        flow._index_all()
+        flow.ended_count = max((row.ended_seq or 0 for row in flow.commands.values()), default=0)
+        flow._event_seq = job.events
+        return flow
+
+    def _take(self, row: Record) -> None:
+        match row:
+            case CommandRecord():
+                self.commands[row.id] = row
+            case TaskRecord():
+                self.tasks[row.id] = row
+            case StepRecord():
+                self.steps[row.id] = row
+            case LockRecord():
+                self.locks[row.ref] = row
+            case SnapshotRecord():
+                self.snapshots[row.command_id, row.ref] = row
+            case LeftoverRecord():
+                self.leftovers[row.id] = row
+            case _:
+                pass

@@ -1,0 +1,79 @@
+"""Leaving: a command ends, frees what it held, and wakes those who waited for it."""
+
+from dataclasses import replace
+from uuid import UUID
+
+from interlock.core import narration
+from interlock.core.ending import untouchable
+from interlock.core.flow import Flow
+from interlock.model.errors import Bug
+from interlock.model.failure import Failure
+from interlock.model.records import CommandRecord, LeftoverRecord, Severity
+from interlock.model.states import COMMAND_MOVES, Result, State
+
+
+def end(flow: Flow, command: CommandRecord, result: Result, now: int) -> list[UUID]:
+    """Ends a command; returns who is to be examined because of it."""
+    if State.ENDED not in COMMAND_MOVES[command.state]:
+        raise Bug(f"command {command.id} cannot end from {command.state}")
+    command = replace(
+        command, state=State.ENDED, result=result, ended_at=now, ended_seq=flow.next_ended(), retry_at=None
+    )
+    flow.put_command(command)
+    narration.command_moved(flow, command, now)
+    if command.parent_id is None:
+        _close_flow(flow)
+        return []
+    waiters = flow.waiters.get((command.parent_id, command.role, command.undoes, command.position), ())
+    return [*one_less(flow, flow.commands[command.parent_id]), *waiters]
+
+
+def one_less(flow: Flow, parent: CommandRecord) -> list[UUID]:
+    """One part of the parent's plan has ended; returns the parent where it was the last."""
+    flow.put_command(replace(parent, open=parent.open - 1))
+    return [parent.id] if parent.open == 1 else []
+
+
+def _close_flow(flow: Flow) -> None:
+    """Nothing of a flow outlives it but its leftovers, which go on refusing the refs they may touch."""
+    refusing = untouchable(flow)
+    for lock in list(flow.locks.values()):
+        leftover_id = refusing.get(lock.ref)
+        if leftover_id is None:
+            flow.drop_lock(lock.ref)
+        else:
+            flow.put_lock(replace(lock, leftover_id=leftover_id))
+    for snapshot in list(flow.snapshots.values()):
+        flow.drop_snapshot(snapshot)
+
+
+def leave(flow: Flow, leftover: LeftoverRecord, now: int) -> None:
+    """Something may remain on a host: it becomes a row, and an event says so."""
+    if leftover.id in flow.leftovers:
+        return
+    flow.put_leftover(leftover)
+    command = flow.commands[leftover.command_id]
+    while True:
+        flow.put_command(replace(command, has_leftovers=True))
+        if command.parent_id is None:
+            break
+        command = flow.commands[command.parent_id]
+    flow.add_event(
+        now, "leftover_made", f"{leftover.reason}; {leftover.remedy}", Severity.WARNING,
+        command_id=leftover.command_id, task_id=leftover.task_id,
+    )  # fmt: skip
+
+
+def leave_unclean(flow: Flow, command: CommandRecord, failure: Failure, now: int) -> CommandRecord:
+    """The plan of an end phase, or of an undo, failed: what it was to clean may remain."""
+    leave(
+        flow,
+        LeftoverRecord(
+            command.id, flow.id, command.id, None, command.correlation_id,
+            next((cause.host for cause in failure.causes if cause.host), None), command.refs,
+            f"{command.title} could not be cleaned up: {failure.message}",
+            "clean up by hand, then clear the leftover", now,
+        ),
+        now,
+    )  # fmt: skip
+    return flow.commands[command.id]

@@ -1,0 +1,182 @@
+"""`decide`: given a flow's rows and a fact, writes what follows from it and says which phases are due.
+
+The rows to write are the flow's change set; nothing here runs a phase, reads a clock or sends anything.
+It is level-triggered: `Examine` may come at any time, any number of times, and after a crash is all there is.
+"""
+
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+from interlock.core import compensation, leaving, narration, tasks
+from interlock.core.ending import count_open, failure_of, is_ready, undo_queue
+from interlock.core.facts import (
+    Compensate,
+    Compensated,
+    CompensateFailed,
+    Due,
+    EndPhase,
+    EndPhaseFailed,
+    EndPhaseRan,
+    Examine,
+    Executed,
+    ExecuteFailed,
+    Fact,
+    Start,
+    StartRefused,
+    TaskAnswered,
+    TaskBound,
+    TaskCleared,
+    TaskEnded,
+    TaskProgressed,
+)
+from interlock.core.flow import Flow
+from interlock.model.errors import Bug
+from interlock.model.failure import Failure
+from interlock.model.records import CommandRecord, Role
+from interlock.model.states import COMMAND_MOVES, Phase, Result, State
+
+#: how often an end phase is tried before a person is asked
+END_ATTEMPTS_MAX = 5
+#: microseconds before the second try of an end phase; doubled each time
+END_RETRY_US = 1_000_000
+
+
+def decide(flow: Flow, fact: Fact, now: int) -> list[Due]:
+    """What is due because of the fact. Raises Bug where a move is not in the table of moves."""
+    agenda = _take(flow, fact, now)
+    due: list[Due] = []
+    while agenda:
+        command = flow.commands[agenda.pop()]
+        if command.attention is None:
+            due += _examine(flow, command, now, agenda)
+    return due
+
+
+def _take(flow: Flow, fact: Fact, now: int) -> list[UUID]:
+    """Writes the fact down; returns the commands to examine because of it."""
+    match fact:
+        case Examine():
+            return [fact.command_id]
+        case Executed():
+            return _executed(flow, flow.commands[fact.command_id], now)
+        case StartRefused():
+            command = move(flow, flow.commands[fact.command_id], State.VALIDATING, now)
+            return leaving.end(flow, _failed(command, fact.failure), Result.FAILED, now)
+        case ExecuteFailed():
+            command = flow.commands[fact.command_id]
+            command = move(flow, command, State.VALIDATING, now)
+            command = move(flow, command, State.EXECUTING, now, started_at=now)
+            return _to_finalizing(flow, _failed(command, fact.failure), Phase.END_WITH_FAILURE, now)
+        case EndPhaseRan():
+            return _end_phase_ran(flow, flow.commands[fact.command_id], fact.value_json)
+        case EndPhaseFailed():
+            _end_phase_failed(flow, flow.commands[fact.command_id], fact.reason, now)
+            return []
+        case Compensated() | CompensateFailed():
+            return compensation.ran(flow, fact, now)
+        case TaskBound() | TaskAnswered() | TaskProgressed() | TaskEnded() | TaskCleared():
+            return tasks.reported(flow, fact, now)
+
+
+def _examine(flow: Flow, command: CommandRecord, now: int, agenda: list[UUID]) -> list[Due]:
+    match command.state:
+        case State.PENDING:
+            ready = is_ready(flow, command)
+            if ready is False:
+                agenda += leaving.end(flow, command, Result.CANCELLED, now)
+            return [Start(command.id)] if ready else []
+        case State.EXECUTING if _quiet(flow, command):
+            agenda += _execution_over(flow, command, now)
+        case State.COMPENSATING if _quiet(flow, command):
+            command = compensation.settle(flow, command, now)
+            undone = compensation.next_to_undo(flow, command)
+            if undone is not None:
+                return [Compensate(command.id, undone)]
+            agenda += _to_finalizing(flow, command, Phase.END_WITH_FAILURE, now)
+        case State.FINALIZING if _quiet(flow, command):
+            return _finalize(flow, command, now, agenda)
+        case _:
+            pass
+    return []
+
+
+def _quiet(flow: Flow, command: CommandRecord) -> bool:
+    """Whether nothing of the plan under way is unfinished. The counter hurries; the rows decide."""
+    if command.open > 0:
+        return False
+    unfinished = count_open(flow, command)
+    if unfinished:
+        raise Bug(f"command {command.id} counts no open parts but has {unfinished}; run `interlock verify`")
+    return True
+
+
+def _executed(flow: Flow, command: CommandRecord, now: int) -> list[UUID]:
+    command = move(flow, command, State.VALIDATING, now)
+    command = replace(command, open=count_open(flow, command))
+    move(flow, command, State.EXECUTING, now, started_at=now)
+    return [command.id]
+
+
+def _execution_over(flow: Flow, command: CommandRecord, now: int) -> list[UUID]:
+    failure = failure_of(flow, command)
+    if failure is None:
+        return _to_finalizing(flow, command, Phase.END_SUCCESSFULLY, now)
+    command = _failed(command, failure)
+    if undo_queue(flow, command):
+        move(flow, command, State.COMPENSATING, now, open=0)
+        return [command.id]
+    return _to_finalizing(flow, command, Phase.END_WITH_FAILURE, now)
+
+
+def _to_finalizing(flow: Flow, command: CommandRecord, phase: Phase, now: int) -> list[UUID]:
+    move(flow, command, State.FINALIZING, now, phase=phase, open=0)
+    return [command.id]
+
+
+def _finalize(flow: Flow, command: CommandRecord, now: int, agenda: list[UUID]) -> list[Due]:
+    if command.phase is None:
+        raise Bug(f"command {command.id} is finalizing without a phase")
+    if not command.phase_ran:
+        if command.retry_at is not None and command.retry_at > now:
+            return []
+        return [EndPhase(command.id, command.phase)]
+    if command.phase is Phase.END_SUCCESSFULLY:
+        agenda += leaving.end(flow, command, Result.SUCCEEDED, now)
+        return []
+    undone = failure_of(flow, command, Role.END)
+    if undone is not None:
+        command = leaving.leave_unclean(flow, command, undone, now)
+    agenda += leaving.end(flow, command, Result.FAILED, now)
+    return []
+
+
+def _end_phase_ran(flow: Flow, command: CommandRecord, value_json: str | None) -> list[UUID]:
+    command = replace(command, phase_ran=True, retry_at=None, value_json=value_json)
+    flow.put_command(replace(command, open=count_open(flow, command)))
+    return [command.id]
+
+
+def _end_phase_failed(flow: Flow, command: CommandRecord, reason: str, now: int) -> None:
+    attempts = command.attempts + 1
+    if attempts >= END_ATTEMPTS_MAX:
+        flow.put_command(command := replace(command, attempts=attempts, retry_at=None))
+        words = f"{command.phase} of {command.title} failed {attempts} times: {reason}"
+        narration.raise_attention(flow, command, words, now)
+        return
+    wait_us = END_RETRY_US << (attempts - 1)
+    flow.put_command(replace(command, attempts=attempts, retry_at=now + wait_us))
+
+
+def _failed(command: CommandRecord, failure: Failure) -> CommandRecord:
+    return replace(command, failure_json=failure.to_json())
+
+
+def move(flow: Flow, command: CommandRecord, state: State, now: int, **fields: Any) -> CommandRecord:
+    """The only way from state to state: checked against the table, and told to people."""
+    if state not in COMMAND_MOVES[command.state]:
+        raise Bug(f"command {command.id} cannot go from {command.state} to {state}")
+    command = replace(command, state=state, **fields)
+    flow.put_command(command)
+    narration.command_moved(flow, command, now)
+    return command

@@ -1,0 +1,91 @@
+"""What reports of a host mean for an async task, and for the command that waits for it."""
+
+from dataclasses import replace
+from uuid import UUID
+
+from interlock.core import narration
+from interlock.core.ending import FATE_UNKNOWN
+from interlock.core.facts import TaskAnswered, TaskBound, TaskCleared, TaskEnded, TaskProgressed
+from interlock.core.flow import Flow
+from interlock.core.leaving import leave, one_less
+from interlock.model.records import STOCK, LeftoverRecord, TaskRecord
+from interlock.model.states import Outcome, TaskState
+
+#: the host's word for "failed, and something of it may remain"
+CLEAN_FAILURE = "cleanFailure"
+
+TaskFact = TaskBound | TaskAnswered | TaskProgressed | TaskEnded | TaskCleared
+
+
+def reported(flow: Flow, fact: TaskFact, now: int) -> list[UUID]:
+    """Writes the report down as far as it is news; late and repeated ones change nothing."""
+    task = flow.tasks[fact.task_id]
+    match fact:
+        case TaskBound():
+            if task.state is TaskState.INITIALIZING and task.incarnation is None:
+                flow.put_task(replace(task, incarnation=fact.incarnation))
+        case TaskAnswered():
+            if task.state is TaskState.INITIALIZING:
+                _put(
+                    flow,
+                    replace(task, state=TaskState.POLLING, host_task_id=fact.host_task_id, sent_at=now),
+                    now,
+                )
+        case TaskProgressed():
+            _progressed(flow, task, fact, now)
+        case TaskEnded():
+            if task.state in (TaskState.INITIALIZING, TaskState.POLLING):
+                return _ended(flow, task, fact, now)
+        case TaskCleared():
+            state = TaskState.CLEARED if fact.ok else TaskState.CLEAR_FAILED
+            if task.state in (TaskState.ENDED, TaskState.CLEAR_FAILED) and task.state is not state:
+                flow.put_task(replace(task, state=state))
+    return []
+
+
+def _progressed(flow: Flow, task: TaskRecord, fact: TaskProgressed, now: int) -> None:
+    if task.state is not TaskState.POLLING:
+        return
+    progress = max(task.progress, fact.progress or 0)
+    if (progress, fact.host_state) != (task.progress, task.host_state):
+        row = replace(task, progress=progress, host_state=fact.host_state, message=fact.message)
+        _put(flow, row, now)
+
+
+def _ended(flow: Flow, task: TaskRecord, fact: TaskEnded, now: int) -> list[UUID]:
+    if not task.is_async and task.is_mutating and task.incarnation not in (None, STOCK):
+        task = replace(task, host_task_id=str(task.id))  # its answer is kept under our id until it is cleared
+    to_clear = task.host_task_id is not None and fact.outcome in (Outcome.SUCCEEDED, Outcome.FAILED)
+    row = replace(
+        task,
+        state=TaskState.ENDED,
+        outcome=fact.outcome,
+        host_state=fact.host_state,
+        host_result=fact.host_result,
+        code=fact.code,
+        message=fact.message,
+        answer_json=fact.answer_json,
+        progress=100 if fact.outcome is Outcome.SUCCEEDED else task.progress,
+        ended_at=now,
+    )
+    if not to_clear:
+        row = replace(row, state=TaskState.CLEARED)
+    if task.is_mutating and (fact.outcome in FATE_UNKNOWN or fact.host_result == CLEAN_FAILURE):
+        leave(flow, _leftover(task, fact, now), now)
+    _put(flow, row, now)
+    return one_less(flow, flow.commands[task.command_id])
+
+
+def _leftover(task: TaskRecord, fact: TaskEnded, now: int) -> LeftoverRecord:
+    host = str(task.host) if task.host else "this process"
+    what = "may have run or still run" if fact.outcome in FATE_UNKNOWN else "failed and was not rolled back"
+    return LeftoverRecord(
+        task.id, task.flow_id, task.command_id, task.id, task.correlation_id, host, task.refs,
+        f"{task.method} on {host} {what}: {fact.message}",
+        f"look at {host}, then clear leftover {task.id}", now,
+    )  # fmt: skip
+
+
+def _put(flow: Flow, task: TaskRecord, now: int) -> None:
+    flow.put_task(task)
+    narration.task_moved(flow, task, now)

@@ -1,0 +1,1 @@
+"""Backends: how async tasks reach those who do them."""

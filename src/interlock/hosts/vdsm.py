@@ -1,0 +1,219 @@
+"""A host that speaks VDSM's protocol, over one connection.
+
+With the extension (announced in getCapabilities) the host dedupes by task id, fences by term and pushes; a
+stock host does none of that, and no frame to it bears `taskID` of ours. How a task ended is decided by
+taskResult, never by code.
+"""
+
+import json
+import ssl
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any  # JSON values
+
+from interlock import failpoints
+from interlock.hosts.backend import (
+    Answered,
+    Connect,
+    HostLink,
+    HostRefused,
+    NotNow,
+    NotSent,
+    Report,
+    Started,
+    Unanswered,
+    Unreachable,
+)
+from interlock.model.entities import Endpoint
+from interlock.model.records import STOCK, TaskRecord
+from interlock.model.states import Outcome
+from interlock.verbs import (
+    CAPABILITY,
+    CORRELATION_HEADER,
+    FLOW_HEADER,
+    TASK_ID_PARAM,
+    TERM_HEADER,
+    Code,
+    HostGetAllTasksStatuses,
+    HostGetCapabilities,
+    TaskClear,
+    TaskForbidOrGet,
+    TaskGetStatus,
+    TaskResult,
+    TaskStatus,
+    Verb,
+)
+from interlock.wire import client as wire
+from interlock.wire.tls import CertificatesUnusable, client_context
+
+#: "not now": nothing was started, ask again
+NOT_NOW = frozenset({Code.RECOVERY_IN_PROGRESS, Code.RESOURCE_EXHAUSTED})
+#: the id is known to the host or closed to us: it may have run
+MAY_HAVE_RUN = frozenset(
+    {
+        Code.ADD_TASK,
+        Code.TERM_TOO_OLD,
+        Code.START_FORBIDDEN,
+        Code.TASK_ID_TOO_OLD,
+        Code.TASK_CLEARED,
+        Code.OUTCOME_UNKNOWN,
+    }
+)
+EVENT_PREFIX = "|storage|task_status|"
+
+
+def connector(tls_dir: Path | None, *, plain_hosts: bool) -> Connect:
+    """How hosts are reached: with the certificates in a folder, or (loopback only) without TLS if allowed.
+
+    Raises CertificatesUnusable.
+    """
+    tls = None if tls_dir is None else client_context(tls_dir)
+
+    async def connect(endpoint: Endpoint, pushed: Callable[[], None]) -> HostLink:
+        where = f"{endpoint.address}:{endpoint.port}"
+        if endpoint.server_name is None and not plain_hosts:
+            raise Unreachable(f"{where} has no TLS name; plain TCP must be allowed with --plain-hosts")
+        if endpoint.server_name is not None and tls is None:
+            raise Unreachable(f"{where} wants TLS, and this coordinator has no certificates")
+        return await VdsmHost.connect(endpoint, tls, pushed)
+
+    return connect
+
+
+class VdsmHost:
+    """A connected host; a `HostLink`."""
+
+    def __init__(self, client: wire.Client, capabilities: Mapping[str, Any]) -> None:
+        self._client = client
+        self._incarnation: str = (capabilities.get(CAPABILITY) or {}).get("incarnation", STOCK)
+
+    @classmethod
+    async def connect(cls, endpoint: Endpoint, tls: ssl.SSLContext | None, pushed: Callable[[], None]) -> "VdsmHost":
+        """Connects and asks what the host can do. Raises Unreachable."""
+
+        def on_event(method: str, params: Mapping[str, Any]) -> None:
+            if method.startswith(EVENT_PREFIX):
+                pushed()
+
+        try:
+            client = await wire.Client.connect(
+                endpoint.address,
+                endpoint.port,
+                tls=tls if endpoint.server_name is not None else None,
+                server_name=endpoint.server_name,
+                on_event=on_event,
+            )
+        except wire.ConnectFailed as error:
+            raise Unreachable(str(error)) from error
+        try:
+            return cls(client, await client.call(HostGetCapabilities().method, {}))
+        except (wire.RpcError, wire.NotSent, wire.Unanswered, AttributeError, TypeError) as error:
+            await client.close()
+            raise Unreachable(f"{endpoint.address} does not say what it can do: {error}") from error
+
+    @property
+    def incarnation(self) -> str:
+        return self._incarnation
+
+    @property
+    def dedupes(self) -> bool:
+        return self._incarnation != STOCK
+
+    async def wait_closed(self) -> None:
+        await self._client.wait_closed()
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    async def start(self, task: TaskRecord, term: int) -> Started | Answered:
+        params: dict[str, Any] = json.loads(task.arguments_json)
+        if task.is_mutating and self.dedupes:
+            params[TASK_ID_PARAM] = str(task.id)
+        answer = await self._call(task.method, params, task, term)
+        if not task.is_async:
+            return Answered(json.dumps(answer, ensure_ascii=False))
+        if not isinstance(answer, str):
+            raise Unanswered(f"the answer to {task.method} is {type(answer).__name__}, not a task's id")
+        return Started(answer)
+
+    async def reports(self) -> dict[str, Report]:
+        answer = await self._call(HostGetAllTasksStatuses().method, {})
+        if not isinstance(answer, dict):
+            raise Unanswered(f"the statuses of all tasks are {type(answer).__name__}, not an object")
+        return {id: _report(id, status) for id, status in answer.items()}
+
+    async def report(self, host_task_id: str) -> Report | None:
+        return await self._ask(TaskGetStatus(taskID=host_task_id), host_task_id)
+
+    async def forbid_or_get(self, task: TaskRecord, term: int) -> Report | None:
+        verb = TaskForbidOrGet(taskID=str(task.id), flow=str(task.flow_id), term=term)
+        return await self._ask(verb, str(task.id), task, term)
+
+    async def clear(self, task: TaskRecord, term: int) -> None:
+        assert task.host_task_id is not None
+        verb = TaskClear(taskID=task.host_task_id)
+        try:
+            await self._call(verb.method, verb.wire_params(), task, term)
+        except HostRefused as refused:
+            if refused.code not in (Code.UNKNOWN_TASK, Code.TASK_CLEARED):
+                raise
+
+    async def _ask(self, verb: Verb, id: str, task: TaskRecord | None = None, term: int = 0) -> Report | None:
+        try:
+            answer = await self._call(verb.method, verb.wire_params(), task, term)
+        except HostRefused as refused:
+            if refused.code == Code.UNKNOWN_TASK:
+                return None
+            raise
+        return _report(id, answer)
+
+    async def _call(self, method: str, params: Mapping[str, Any], task: TaskRecord | None = None, term: int = 0) -> Any:
+        headers: dict[str, str] = {}
+        if task is not None:
+            headers[CORRELATION_HEADER] = task.correlation_id
+            if self.dedupes:
+                headers |= {FLOW_HEADER: str(task.flow_id), TERM_HEADER: str(term)}
+        hit = failpoints.before(f"host:{method}")
+        try:
+            answer = await self._client.call(method, params, headers=headers)
+        except wire.RpcError as error:
+            failpoints.after(f"host:{method}", hit)
+            if error.code in NOT_NOW:
+                raise NotNow(f"{method}: {error.message}") from error
+            raise _refused(error, task) from error
+        except wire.NotSent as error:
+            raise NotSent(str(error)) from error
+        except wire.Unanswered as error:
+            raise Unanswered(str(error)) from error
+        failpoints.after(f"host:{method}", hit)
+        return answer
+
+
+def _refused(error: wire.RpcError, task: TaskRecord | None) -> HostRefused:
+    """An async verb that was refused never ran; a synchronous one failed; a known id may have run."""
+    if error.code in MAY_HAVE_RUN:
+        outcome = Outcome.UNKNOWN
+    elif task is not None and task.is_async:
+        outcome = Outcome.REFUSED
+    else:
+        outcome = Outcome.FAILED
+    return HostRefused(error.code, error.message, outcome)
+
+
+def _report(host_task_id: str, answer: Any) -> Report:
+    try:
+        status = TaskStatus.model_validate({"taskID": host_task_id, **answer})
+    except (TypeError, ValueError) as error:
+        raise Unanswered(f"the status of host task {host_task_id} makes no sense: {error}") from error
+    return Report(_outcome(status), status.taskState, status.taskResult, status.code, status.message, status.progress)
+
+
+def _outcome(status: TaskStatus) -> Outcome | None:
+    if not status.is_done:
+        return None
+    if status.taskResult is TaskResult.SUCCESS:
+        return Outcome.SUCCEEDED
+    return Outcome.UNKNOWN if status.code == Code.OUTCOME_UNKNOWN else Outcome.FAILED
+
+
+__all__ = ["CertificatesUnusable", "VdsmHost", "connector"]

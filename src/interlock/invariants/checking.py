@@ -1,0 +1,48 @@
+"""All checks, by the number of the invariant in the list of what is promised."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from sqlalchemy import Connection
+
+from interlock.invariants import endings, holding, ordering, present, showing
+
+#: how many violations of one invariant are told
+TOLD_MAX = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """What should hold and does not: the invariant's number, the row and the fact."""
+
+    number: int
+    message: str
+
+
+#: what each invariant is called, and what looks for its violations
+CHECKS: tuple[tuple[int, str, Callable[[Connection], Iterator[str]]], ...] = (
+    (2, "states and results agree", endings.states_agree),
+    (3, "one end", endings.one_end),
+    (4, "a parent ends after its parts", endings.parts_end_first),
+    (5, "the parts under way are counted", endings.open_parts_counted),
+    (6, "success is that of every part", endings.success_of_parts),
+    (10, "exclusive locks never overlap", holding.locks_overlap),
+    (11, "no lock outlives its flow", holding.locks_outlive),
+    (13, "parts run in their order", ordering.sequence_broken),
+    (14, "what is undone was completed, latest first", ordering.undone_wrongly),
+    (18, "no orphan rows", present.orphans),
+    (19, "job and steps show what the commands are", showing.shown_otherwise),
+    (20, "progress is within its bounds", showing.progress_out_of_bounds),
+    (21, "a flow's events have no gap", showing.event_gaps),
+    (22, "one correlation id per flow", present.correlation_differs),
+)
+
+
+def check(connection: Connection) -> list[Violation]:
+    """Everything in the database that breaks an invariant, in the order of their numbers.
+
+    Reads only, within the connection's transaction: on a live database it sees one committed state. Tells
+    at most TOLD_MAX violations of each invariant.
+    """
+    return [Violation(number, message) for number, _, find in CHECKS for message in islice(find(connection), TOLD_MAX)]

@@ -1,0 +1,85 @@
+"""Invariants 18 and 22: every row belongs to something, and bears its flow's correlation id."""
+
+from collections.abc import Iterator
+
+from sqlalchemy import Column, Connection, ForeignKeyConstraint, Table, and_, select
+
+from interlock.store import tables
+
+_job, _command, _task = tables.job, tables.command_entities, tables.async_tasks
+_event, _leftover, _step = tables.audit_log, tables.leftovers, tables.step
+_parent = _command.alias("parent")
+
+#: ids that are no foreign keys, lest deleting a command searched the whole log
+_SOFT = (
+    (_event.c.command_id, _command),
+    (_event.c.task_id, _task),
+    (_leftover.c.task_id, _task),
+)
+#: rows whose owner must be of the same flow
+_SAME_FLOW = (
+    (_task, _task.c.flow_id, _task.c.command_id),
+    (_leftover, _leftover.c.flow_id, _leftover.c.command_id),
+    (tables.entity_locks, tables.entity_locks.c.flow_id, tables.entity_locks.c.command_id),
+    (
+        tables.business_entity_snapshot,
+        tables.business_entity_snapshot.c.flow_id,
+        tables.business_entity_snapshot.c.command_id,
+    ),
+)
+
+
+def orphans(connection: Connection) -> Iterator[str]:
+    """18. Whatever a row names is there, and of the same flow."""
+    for table in tables.metadata.sorted_tables:
+        for foreign in sorted(table.foreign_key_constraints, key=lambda each: list(each.column_keys)):
+            yield from _dangling(connection, table, foreign)
+    for column, target in _SOFT:
+        query = select(column).distinct().outerjoin(target, target.c.id == column)
+        for id in connection.scalars(query.where(column.is_not(None), target.c.id.is_(None))):
+            yield f"{column.table.name} names {target.name} {id}, which does not exist"
+    rootless = select(_job.c.id).outerjoin(_command, _command.c.id == _job.c.id)
+    for id in connection.scalars(rootless.where(_command.c.id.is_(None))):
+        yield f"job {id} has no command"
+    strays = select(_command.c.id, _command.c.flow_id, _parent.c.flow_id).join(
+        _parent, _parent.c.id == _command.c.parent_id
+    )
+    for id, flow, other in connection.execute(strays.where(_command.c.flow_id != _parent.c.flow_id)):
+        yield f"command {id} of flow {flow} has a parent of flow {other}"
+    for table, of_flow, owner in _SAME_FLOW:
+        misplaced = select(owner, of_flow, _command.c.flow_id).join(_command, _command.c.id == owner)
+        for id, flow, other in connection.execute(misplaced.where(of_flow != _command.c.flow_id)):
+            yield f"{table.name} has a row of flow {flow} for command {id} of flow {other}"
+
+
+def _dangling(connection: Connection, table: Table, foreign: ForeignKeyConstraint) -> Iterator[str]:
+    target = foreign.referred_table.alias("target")
+    pairs = [(element.parent, target.c[element.column.name]) for element in foreign.elements]
+    query = (
+        select(*(column for column, _ in pairs))
+        .distinct()
+        .select_from(table.outerjoin(target, and_(*(column == key for column, key in pairs))))
+        .where(*(column.is_not(None) for column, _ in pairs), pairs[0][1].is_(None))
+    )
+    for row in connection.execute(query):
+        named = " ".join(str(value) for value in row)
+        yield f"{table.name} names {foreign.referred_table.name} {named}, which does not exist"
+
+
+def correlation_differs(connection: Connection) -> Iterator[str]:
+    """22. All rows of a flow bear the correlation id of its job."""
+    belongings: tuple[tuple[Table, Column[object]], ...] = (
+        (_command, _command.c.flow_id),
+        (_task, _task.c.flow_id),
+        (_step, _step.c.job_id),
+        (_event, _event.c.flow_id),
+        (_leftover, _leftover.c.flow_id),
+    )
+    for table, flow in belongings:
+        query = (
+            select(table.c.id, table.c.correlation_id, _job.c.id, _job.c.correlation_id)
+            .join(_job, _job.c.id == flow)
+            .where(table.c.correlation_id != _job.c.correlation_id)
+        )
+        for id, found, job, wanted in connection.execute(query):
+            yield f"{table.name} {id} bears correlation id {found!r}, its job {job} bears {wanted!r}"

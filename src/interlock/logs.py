@@ -1,0 +1,28 @@
+"""Structured logs: events in past tense, one JSON or console line each, on standard error."""
+
+import logging
+import sys
+
+import structlog
+
+
+def configure(*, json_lines: bool, level: int = logging.INFO) -> None:
+    """Sets up logging for a process; called once, by its composition root."""
+    renderer: structlog.types.Processor = (
+        structlog.processors.JSONRenderer()
+        if json_lines
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )

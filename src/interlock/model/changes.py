@@ -1,0 +1,38 @@
+"""Changes: what a transaction writes, one record at a time, whatever table it is for."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from interlock.model.records import (
+    CommandRecord,
+    EntityRecord,
+    EntityRefRecord,
+    EventRecord,
+    JobRecord,
+    LeftoverRecord,
+    LockRecord,
+    SnapshotRecord,
+    StepRecord,
+    TaskRecord,
+)
+
+Record: TypeAlias = (
+    CommandRecord
+    | TaskRecord
+    | JobRecord
+    | StepRecord
+    | EventRecord
+    | LockRecord
+    | SnapshotRecord
+    | LeftoverRecord
+    | EntityRecord
+    | EntityRefRecord
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One row: without `old` inserted, without `new` deleted, with both updated where they differ."""
+
+    old: Record | None
+    new: Record | None

@@ -1,0 +1,57 @@
+"""The errors, one tree, split by whose fault it is.
+
+InterlockError
+├── Refused      the caller's: nothing happened
+│   ├── Missing, NameTaken, KeyReused, Locked, InvalidInput
+├── HostFailed   the world's
+├── NotOwner     this engine lost its database to another
+└── Bug          ours
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+
+class InterlockError(Exception):
+    """Root of all errors that Interlock raises on purpose."""
+
+
+class Refused(InterlockError):
+    """The caller asked for something that cannot be; nothing happened. `reasons` are all of them, in words."""
+
+    def __init__(self, *reasons: str, job_id: Any = None) -> None:
+        super().__init__("; ".join(reasons))
+        self.reasons: Sequence[str] = reasons
+        self.job_id = job_id
+
+
+class Missing(Refused):
+    """A ref names nothing."""
+
+
+class NameTaken(Refused):
+    """An entity of that type and name exists."""
+
+
+class KeyReused(Refused):
+    """An idempotency key came again with other parameters."""
+
+
+class Locked(Refused):
+    """A lock is held by another job; the reason names it."""
+
+
+class InvalidInput(Refused):
+    """Unknown command, key or version, or a value of the wrong type or size."""
+
+
+class HostFailed(InterlockError):
+    """A host refused, failed or did not answer."""
+
+
+class NotOwner(InterlockError):
+    """Another process owns this database, or took it over."""
+
+
+class Bug(InterlockError):
+    """Interlock broke one of its own rules; report it."""

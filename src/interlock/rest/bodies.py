@@ -1,0 +1,151 @@
+"""Reading what a caller sends: bounded in size, time and depth, and real JSON only."""
+
+import asyncio
+import json
+import math
+from typing import Annotated, Any, TypeVar
+
+from fastapi import Request
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from interlock.model.errors import InvalidInput, Refused
+
+#: bytes of one body
+BODY_SIZE_MAX = 1 << 20
+#: how deep arrays and objects may be nested
+DEPTH_MAX = 32
+#: how long a caller may take to send a body
+BODY_S_MAX = 30.0
+
+#: what a correlation id looks like
+CORRELATION_ID = r"^[0-9A-Za-z_-]{1,50}$"
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class TooLarge(Refused):
+    """A body beyond BODY_SIZE_MAX."""
+
+
+class TooSlow(Refused):
+    """A body that did not come within BODY_S_MAX."""
+
+
+class Body(BaseModel):
+    """Base of what may be sent: no unknown keys, no guessed types."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Submission(Body):
+    """A command to be run."""
+
+    command: Annotated[str, Field(min_length=1, max_length=200)]
+    version: Annotated[int, Field(ge=1)] | None = None
+    parameters: dict[str, Any] = Field(default_factory=dict)  # checked by the catalog
+    correlation_id: Annotated[str, Field(pattern=CORRELATION_ID)] | None = None
+    idempotency_key: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+
+
+class Clearing(Body):
+    """Why a leftover is settled."""
+
+    reason: Annotated[str, Field(min_length=1, max_length=1000)]
+
+
+async def read(request: Request, model: type[M]) -> M:
+    """The request's body as `model`. Raises InvalidInput with everything wrong, TooLarge, TooSlow."""
+    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise InvalidInput(f"the body is {kind}; send application/json")
+    try:
+        async with asyncio.timeout(BODY_S_MAX):
+            data = await _bytes(request)
+    except TimeoutError:
+        raise TooSlow(f"the body did not come within {BODY_S_MAX:g} s; send it again") from None
+    try:
+        return model.model_validate(parse(data))
+    except ValidationError as error:
+        raise InvalidInput(*reasons(error)) from None
+
+
+def reasons(error: ValidationError) -> list[str]:
+    """What is wrong, a line each; never the value, which may be secret."""
+    lines = []
+    for problem in error.errors(include_url=False, include_input=False, include_context=False):
+        where = ".".join(str(part) for part in problem["loc"]) or "body"
+        lines.append(f"{where}: {problem['msg']}")
+    return lines
+
+
+async def _bytes(request: Request) -> bytes:
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced[:20]) > BODY_SIZE_MAX:
+        raise _too_large()
+    data = bytearray()
+    async for chunk in request.stream():
+        data += chunk
+        if len(data) > BODY_SIZE_MAX:
+            raise _too_large()
+    return bytes(data)
+
+
+def _too_large() -> TooLarge:
+    return TooLarge(f"the body is larger than {BODY_SIZE_MAX} bytes; send less at once")
+
+
+def parse(data: bytes) -> Any:
+    """JSON as RFC 8259 means it, nested at most DEPTH_MAX deep; raises InvalidInput.
+
+    Repeated keys, NaN, infinities and halves of surrogate pairs are refused: what reads them differs.
+    """
+    try:
+        text = data.decode("utf-8")
+        _check_depth(text)
+        value = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant, parse_float=_finite)
+        json.dumps(value, ensure_ascii=False).encode("utf-8")  # fails on halves of surrogate pairs
+    except UnicodeError:
+        raise InvalidInput("the body is not valid UTF-8 throughout; send JSON in UTF-8") from None
+    except ValueError as error:
+        raise InvalidInput(f"the body is not JSON: {error}") from None
+    return value
+
+
+def _check_depth(text: str) -> None:
+    """Counts brackets outside strings, so that the parser never has to go deeper than it can."""
+    depth = 0
+    within = escaped = False
+    for character in text:
+        if within:
+            if escaped:
+                escaped = False
+            elif character == "\\":
+                escaped = True
+            elif character == '"':
+                within = False
+        elif character == '"':
+            within = True
+        elif character in "[{":
+            depth += 1
+            if depth > DEPTH_MAX:
+                raise ValueError(f"nested deeper than {DEPTH_MAX}")
+        elif character in "]}":
+            depth -= 1
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise ValueError("a key is given twice in one object")
+    return value
+
+
+def _no_constant(word: str) -> Any:
+    raise ValueError(f"{word} is not a JSON value")
+
+
+def _finite(word: str) -> float:
+    value = float(word)
+    if not math.isfinite(value):
+        raise ValueError("a number is too large")
+    return value

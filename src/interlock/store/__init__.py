@@ -1,0 +1,1 @@
+"""Keeps the rows: tables, entities, migrations and queries, on SQLite and PostgreSQL."""

@@ -1,0 +1,1 @@
+"""What version 1 creates, a module per area; frozen."""

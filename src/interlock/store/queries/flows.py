@@ -1,0 +1,94 @@
+"""Flows: what an owner loads to go on with them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Connection, or_, select
+
+from interlock.model.records import (
+    CommandRecord,
+    JobRecord,
+    LeftoverRecord,
+    LockRecord,
+    SnapshotRecord,
+    StepRecord,
+    TaskRecord,
+)
+from interlock.store import tables
+from interlock.store.queries.rows import records, with_refs
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class FlowRows:
+    """All rows of one flow, parents before children, each kind in the order in which it was planned."""
+
+    job: JobRecord
+    commands: tuple[CommandRecord, ...]
+    tasks: tuple[TaskRecord, ...]
+    steps: tuple[StepRecord, ...]
+    locks: tuple[LockRecord, ...]
+    snapshots: tuple[SnapshotRecord, ...]
+    leftovers: tuple[LeftoverRecord, ...]
+
+
+def unfinished(connection: Connection) -> list[UUID]:
+    """The flows that have not ended, the oldest first."""
+    job = tables.job
+    query = select(job.c.id).where(job.c.ended_at.is_(None)).order_by(job.c.started_at, job.c.id)
+    return list(connection.scalars(query))
+
+
+def load(connection: Connection, flow_ids: Sequence[UUID]) -> list[FlowRows]:
+    """The rows of those flows, in the order of the ids; an id without a job is left out."""
+    jobs = {job.id: job for job in records(connection, JobRecord, tables.job.c.id, flow_ids)}
+    commands, tasks, step = tables.command_entities, tables.async_tasks, tables.step
+    taken, kept = tables.entity_locks, tables.business_entity_snapshot
+    lefts = tables.leftovers
+
+    def by_flow(record: type[R], column: Any, *order: ColumnElement[Any]) -> dict[UUID, list[R]]:
+        grouped: dict[UUID, list[R]] = {}
+        for each in records(connection, record, column, flow_ids, *order):
+            grouped.setdefault(getattr(each, column.name), []).append(each)
+        return grouped
+
+    all_commands = by_flow(CommandRecord, commands.c.flow_id, commands.c.depth, commands.c.position, commands.c.id)
+    all_tasks = by_flow(TaskRecord, tasks.c.flow_id, tasks.c.position, tasks.c.id)
+    all_steps = by_flow(StepRecord, step.c.job_id, step.c.position, step.c.id)
+    all_locks = by_flow(LockRecord, taken.c.flow_id, taken.c.ref_type, taken.c.ref_id)
+    all_snapshots = by_flow(SnapshotRecord, kept.c.flow_id, kept.c.command_id, kept.c.position)
+    all_leftovers = by_flow(LeftoverRecord, lefts.c.flow_id, lefts.c.created_at, lefts.c.id)
+    return [
+        FlowRows(
+            jobs[id],
+            tuple(all_commands.get(id, ())),
+            tuple(all_tasks.get(id, ())),
+            tuple(all_steps.get(id, ())),
+            tuple(all_locks.get(id, ())),
+            tuple(all_snapshots.get(id, ())),
+            tuple(all_leftovers.get(id, ())),
+        )
+        for id in dict.fromkeys(flow_ids)
+        if id in jobs
+    ]
+
+
+def uncleared(connection: Connection, limit: int) -> list[TaskRecord]:
+    """Tasks that a host may still remember, the longest ended first: those of ended flows that have ended,
+    and all whose clearing failed."""
+    tasks, job = tables.async_tasks, tables.job
+    query = (
+        select(tasks)
+        .join(job, job.c.id == tasks.c.flow_id)
+        .where(
+            tasks.c.state.in_(["Ended", "ClearFailed"]),
+            tasks.c.host_id.is_not(None),
+            or_(tasks.c.state == "ClearFailed", job.c.ended_at.is_not(None)),
+        )
+        .order_by(tasks.c.ended_at, tasks.c.id)
+        .limit(limit)
+    )
+    return with_refs(connection, TaskRecord, query)

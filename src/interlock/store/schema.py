@@ -1,0 +1,61 @@
+"""The schema's version: what a database has, what this code knows, and the way up."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
+
+from interlock.model.errors import Refused
+
+#: the newest schema version that this code knows
+NEWEST = "0001"
+
+
+def version_of(connection: Connection) -> str | None:
+    """The database's schema version; None = it is empty."""
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def migrate(connection: Connection, name: str) -> None:
+    """Brings the database up to NEWEST within the connection's transaction; `name` is for the message.
+
+    Raises Refused where the database is newer than this code.
+    """
+    found = version_of(connection)
+    if found == NEWEST:
+        return
+    config = _config()
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if found is not None and found not in known:
+        raise Refused(_too_new(name, found))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def require_newest(connection: Connection, name: str) -> None:
+    """Raises Refused where the schema is not exactly the one that this code knows."""
+    found = version_of(connection)
+    if found is None or found < NEWEST:
+        raise Refused(
+            f"the schema of {name} is version {found or 'none'}, older than {NEWEST}; "
+            "start the coordinator on it once, which migrates it"
+        )
+    if found > NEWEST:
+        raise Refused(_too_new(name, found))
+
+
+def _too_new(name: str, found: str) -> str:
+    return (
+        f"the schema of {name} is version {found}, newer than {NEWEST}, the newest that this program knows; "
+        "use the newer program"
+    )
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("path_separator", "os")
+    return config

@@ -1,0 +1,275 @@
+"""The tables: one per record of model/records.py, with the constraints that model/states.py implies.
+
+Fields become columns as fields.py says. Migrations create these tables with frozen statements; a test
+compares the two.
+"""
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.schema import SchemaItem
+
+from interlock.model.records import (
+    CommandRecord,
+    EntityRecord,
+    EntityRefRecord,
+    EventRecord,
+    JobRecord,
+    LeftoverRecord,
+    LockRecord,
+    SnapshotRecord,
+    StepRecord,
+    TaskRecord,
+)
+from interlock.store.fields import Field, fields_of
+from interlock.store.types import Id
+
+metadata = MetaData()
+
+#: states of a task whose outcome is stored
+TASK_OVER = "('Ended', 'ClearFailed', 'Cleared')"
+#: what a job or a step cannot show once it has ended
+NOT_OVER = "('PENDING', 'STARTED')"
+
+FIELDS: dict[type, tuple[Field, ...]] = {
+    record: fields_of(record) for record in (JobRecord, CommandRecord, TaskRecord, StepRecord, EventRecord)
+} | {
+    LockRecord: fields_of(LockRecord),
+    SnapshotRecord: fields_of(SnapshotRecord),
+    LeftoverRecord: fields_of(LeftoverRecord, refs_inside=True),
+    EntityRecord: fields_of(EntityRecord, bare_ref=True),
+    EntityRefRecord: fields_of(EntityRefRecord),
+}
+
+
+def _table(
+    name: str,
+    record: type,
+    *items: SchemaItem,
+    key: tuple[str, ...],
+    checks: dict[str, str] | None = None,
+    foreign: dict[str, str] | None = None,
+    **options: Any,
+) -> Table:
+    """The table of a record; `checks` by name, `foreign` from column to the column referred to."""
+    columns = [
+        Column(
+            column,
+            kind,
+            *([ForeignKey(foreign[column])] if foreign and column in foreign else []),
+            nullable=field.nullable,
+        )
+        for field in FIELDS[record]
+        for column, kind in field.columns
+    ]
+    words = {field.name: _one_of(field.name, field.words) for field in FIELDS[record] if field.words}
+    constraints = [
+        CheckConstraint(condition, name=f"{name}_{rule}") for rule, condition in {**words, **(checks or {})}.items()
+    ]
+    primary = [PrimaryKeyConstraint(*key)] if key else []
+    return Table(name, metadata, *columns, *primary, *constraints, *items, **options)
+
+
+def _one_of(column: str, words: tuple[str, ...]) -> str:
+    listed = ", ".join(f"'{word}'" for word in words)
+    return f"{column} IN ({listed})"
+
+
+def _refs_table(name: str, owner: str, owner_column: str) -> Table:
+    """Which entities a row concerns, in their order."""
+    return Table(
+        name,
+        metadata,
+        Column(owner_column, Id(), ForeignKey(f"{owner}.id"), nullable=False),
+        Column("position", Integer(), nullable=False),
+        Column("entity_type", Text(), nullable=False),
+        Column("entity_id", Id(), nullable=False),
+        PrimaryKeyConstraint(owner_column, "position"),
+        Index(f"{name}_by_entity", "entity_type", "entity_id", owner_column),
+        sqlite_with_rowid=False,
+    )
+
+
+def _where(condition: str) -> dict[str, Any]:
+    """A partial index's condition, for both dialects."""
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
+
+engines = Table(
+    "engines",
+    metadata,
+    Column("id", Id(), nullable=False),
+    Column("epoch", BigInteger(), nullable=False),
+    Column("seq", BigInteger(), nullable=False),
+    Column("started_at", BigInteger(), nullable=False),
+    Column("ended_at", BigInteger()),
+    Column("host", Text(), nullable=False),
+    Column("pid", BigInteger(), nullable=False),
+    PrimaryKeyConstraint("id"),
+    UniqueConstraint("epoch"),
+    CheckConstraint("epoch >= 1 AND seq >= 0", name="engines_counters"),
+)
+
+job = _table(
+    "job",
+    JobRecord,
+    UniqueConstraint("idempotency_key"),
+    Index("job_by_start", "started_at"),
+    Index("job_unfinished", "id", **_where("ended_at IS NULL")),
+    key=("id",),
+    checks={
+        "ended": "(ended_at IS NULL) = (result IS NULL)",
+        "shown": f"ended_at IS NULL OR status NOT IN {NOT_OVER}",
+        "progress": "progress BETWEEN 0 AND 100",
+        "counters": "term >= 1 AND claims >= 0 AND events >= 0",
+    },
+)
+
+command_entities = _table(
+    "command_entities",
+    CommandRecord,
+    Index("command_entities_by_flow", "flow_id"),
+    Index("command_entities_by_parent", "parent_id"),
+    Index("command_entities_by_undone", "undoes", **_where("undoes IS NOT NULL")),
+    Index("command_entities_unfinished", "flow_id", **_where("state <> 'ENDED'")),
+    key=("id",),
+    foreign={
+        "flow_id": "job.id",
+        "parent_id": "command_entities.id",
+        "undoes": "command_entities.id",
+    },
+    checks={
+        "has_result": "(result IS NOT NULL) = (state = 'ENDED')",
+        "has_end": "(ended_at IS NOT NULL) = (state = 'ENDED')",
+        "root": "(parent_id IS NULL) = (id = flow_id)",
+        "undone": "undo IS NULL OR (result IS NOT NULL AND result = 'SUCCEEDED')",
+        "counters": "open >= 0 AND attempts >= 0 AND depth >= 0 AND position >= 0",
+        "weight_positive": "weight >= 1",
+    },
+)
+command_assoc_entities = _refs_table("command_assoc_entities", "command_entities", "command_id")
+
+async_tasks = _table(
+    "async_tasks",
+    TaskRecord,
+    Index("async_tasks_by_command", "command_id"),
+    Index("async_tasks_by_flow", "flow_id"),
+    Index("async_tasks_uncleared", "state", **_where("state IN ('Ended', 'ClearFailed')")),
+    Index("async_tasks_by_undone", "undoes", **_where("undoes IS NOT NULL")),
+    key=("id",),
+    foreign={
+        "flow_id": "job.id",
+        "command_id": "command_entities.id",
+        "undoes": "command_entities.id",
+    },
+    checks={
+        "has_outcome": f"(outcome IS NOT NULL) = (state IN {TASK_OVER})",
+        "has_end": f"(ended_at IS NOT NULL) = (state IN {TASK_OVER})",
+        "host": "(host_type IS NULL) = (host_id IS NULL)",
+        "progress": "progress BETWEEN 0 AND 100",
+        "weight_positive": "weight >= 1",
+    },
+)
+async_task_entities = _refs_table("async_task_entities", "async_tasks", "task_id")
+
+job_subject_entity = _refs_table("job_subject_entity", "job", "job_id")
+
+step = _table(
+    "step",
+    StepRecord,
+    Index("step_by_job", "job_id"),
+    Index("step_by_parent", "parent_step_id"),
+    key=("id",),
+    foreign={"job_id": "job.id", "parent_step_id": "step.id"},
+    checks={
+        "shown": f"ended_at IS NULL OR status NOT IN {NOT_OVER}",
+        "progress": "progress BETWEEN 0 AND 100",
+        "weight_positive": "weight >= 1",
+    },
+)
+step_subject_entity = _refs_table("step_subject_entity", "step", "step_id")
+
+audit_log = Table(
+    "audit_log",
+    metadata,
+    # INTEGER is what makes it the rowid on SQLite, hence 64 bits there as well
+    Column("id", BigInteger().with_variant(Integer(), "sqlite"), primary_key=True, autoincrement=True),
+    *(
+        Column(
+            column,
+            kind,
+            *([ForeignKey("job.id")] if column == "flow_id" else []),
+            nullable=field.nullable,
+        )
+        for field in FIELDS[EventRecord]
+        for column, kind in field.columns
+    ),
+    UniqueConstraint("flow_id", "seq"),
+    CheckConstraint("seq >= 1", name="audit_log_counted"),
+    CheckConstraint("severity IN ('info', 'warning', 'error')", name="audit_log_severity"),
+    sqlite_autoincrement=True,
+)
+
+leftovers = _table(
+    "leftovers",
+    LeftoverRecord,
+    Index("leftovers_by_flow", "flow_id"),
+    Index("leftovers_by_command", "command_id"),
+    Index("leftovers_open", "created_at", **_where("cleared_at IS NULL")),
+    key=("id",),
+    foreign={"flow_id": "job.id", "command_id": "command_entities.id"},
+    checks={"cleared": "cleared_at IS NOT NULL OR (cleared_by IS NULL AND cleared_reason IS NULL)"},
+)
+
+entity_locks = _table(
+    "entity_locks",
+    LockRecord,
+    Index("entity_locks_by_flow", "flow_id"),
+    Index("entity_locks_by_command", "command_id"),
+    Index("entity_locks_by_leftover", "leftover_id", **_where("leftover_id IS NOT NULL")),
+    # two exclusive holders of one ref are impossible, whoever decides
+    Index("entity_locks_alone", "ref_type", "ref_id", unique=True, **_where("mode = 'exclusive'")),
+    key=("ref_type", "ref_id", "flow_id"),
+    foreign={"flow_id": "job.id", "command_id": "command_entities.id", "leftover_id": "leftovers.id"},
+    sqlite_with_rowid=False,
+)
+
+business_entity_snapshot = _table(
+    "business_entity_snapshot",
+    SnapshotRecord,
+    Index("business_entity_snapshot_by_flow", "flow_id"),
+    key=("command_id", "ref_type", "ref_id"),
+    foreign={"flow_id": "job.id", "command_id": "command_entities.id"},
+    checks={"counters": "position >= 0"},
+)
+
+entities = _table(
+    "entities",
+    EntityRecord,
+    UniqueConstraint("type", "name"),
+    key=("type", "id"),
+    checks={"counters": "version >= 0 AND links >= 0"},
+)
+
+entity_refs = _table(
+    "entity_refs",
+    EntityRefRecord,
+    ForeignKeyConstraint(["origin_type", "origin_id"], ["entities.type", "entities.id"]),
+    Index("entity_refs_by_target", "target_type", "target_id", "origin_type", "field"),
+    key=("origin_type", "origin_id", "field", "target_type", "target_id"),
+    sqlite_with_rowid=False,
+)

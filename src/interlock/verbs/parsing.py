@@ -1,0 +1,96 @@
+"""From a method's name and parameters to a typed verb, or to an error that says what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import TypeAdapter, ValidationError
+
+from interlock.verbs.fields import Id, Term, TimeOrderedId
+from interlock.verbs.host import HostGetAllTasks, HostGetAllTasksStatuses, HostGetCapabilities, HostPing2
+from interlock.verbs.storage import ImageDelete, StorageDomainCreate, VolumeCopy, VolumeCreate, VolumeGetInfo
+from interlock.verbs.task import TaskClear, TaskForbidOrGet, TaskGetInfo, TaskGetStatus, TaskStop
+from interlock.verbs.verb import FLOW_HEADER, TASK_ID_PARAM, TERM_HEADER, Verb
+
+_KINDS: tuple[type[Verb], ...] = (
+    HostPing2,
+    HostGetCapabilities,
+    HostGetAllTasksStatuses,
+    HostGetAllTasks,
+    TaskGetStatus,
+    TaskGetInfo,
+    TaskStop,
+    TaskClear,
+    TaskForbidOrGet,
+    StorageDomainCreate,
+    VolumeCreate,
+    VolumeCopy,
+    VolumeGetInfo,
+    ImageDelete,
+)
+#: Every verb by the wire's name of it.
+VERBS: Mapping[str, type[Verb]] = {kind.method: kind for kind in _KINDS}
+_REASONS_MAX = 10
+_TASK_ID: TypeAdapter[str] = TypeAdapter(TimeOrderedId)
+_FLOW: TypeAdapter[str] = TypeAdapter(Id)
+_TERM: TypeAdapter[int] = TypeAdapter(Term)
+
+
+class BadCall(Exception):
+    """A call that no host can carry out: the caller's mistake, and nothing was done."""
+
+
+class UnknownVerb(BadCall):
+    """There is no verb of that name."""
+
+    def __init__(self, method: str) -> None:
+        super().__init__(f"there is no verb {method[:80]!r}")
+        self.method = method
+
+
+class InvalidParams(BadCall):
+    """The parameters are not those of the verb; `reasons` names each that is wrong."""
+
+    def __init__(self, method: str, reasons: tuple[str, ...]) -> None:
+        super().__init__(f"{method}: {'; '.join(reasons)}")
+        self.method = method
+        self.reasons = reasons
+
+
+def parse(method: str, params: Mapping[str, object]) -> Verb:
+    """The typed call. Raises `UnknownVerb` or `InvalidParams`; never anything else, whatever was sent."""
+    kind = VERBS.get(method)
+    if kind is None:
+        raise UnknownVerb(method)
+    try:
+        return kind.model_validate(dict(params))
+    except ValidationError as error:
+        raise InvalidParams(method, _reasons(error)) from None
+
+
+def parse_task_id(value: object) -> str:
+    """The id under which a caller wants its call to be known. Raises `InvalidParams`."""
+    try:
+        return _TASK_ID.validate_python(value, strict=True)
+    except ValidationError:
+        reason = f"{TASK_ID_PARAM}: must be a UUID of version 7 (time-ordered) in canonical form"
+        raise InvalidParams("a call with an id", (reason,)) from None
+
+
+def parse_sender(flow: str, term: str) -> tuple[str, int]:
+    """The flow and term that a call's headers name. Raises `InvalidParams`."""
+    try:
+        number = int(term) if term.isascii() and term.isdigit() and len(term) < 20 else -1
+        return _FLOW.validate_python(flow), _TERM.validate_python(number)
+    except ValidationError:
+        reason = f"{FLOW_HEADER} must be a UUID in canonical form and {TERM_HEADER} a number from 0"
+        raise InvalidParams("a call of a flow", (reason,)) from None
+
+
+def _reasons(error: ValidationError) -> tuple[str, ...]:
+    """What was wrong, by parameter; values are left out, since they may be huge or secret."""
+    found = error.errors(include_input=False, include_url=False, include_context=False)
+    return tuple(
+        f"{'.'.join(str(part)[:80] for part in one['loc']) or 'parameters'}: {one['msg']}"
+        for one in found[:_REASONS_MAX]
+    )

@@ -1,0 +1,1 @@
+"""Virtual machines, disks and hosts: the entities, and the commands that change them."""

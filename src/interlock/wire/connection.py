@@ -1,0 +1,164 @@
+"""One STOMP connection as asyncio sees it: frames in and out, heart-beats, and the bound on a slow reader."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Protocol
+
+from interlock.wire.frames import Frame, HeartBeat, Parser, ProtocolError, encode
+from interlock.wire.limits import Limits
+
+HEART_BEAT_BYTES = b"\n"
+
+
+class Receiver(Protocol):
+    """Who gives the frames a meaning: the server's session, or the client."""
+
+    def connected(self, connection: "Connection") -> None:
+        """The transport stands; TLS is done."""
+
+    def received(self, item: Frame | HeartBeat) -> None:
+        """One item, in order; not called any more once the connection is closing."""
+
+    def broken(self, fault: ProtocolError) -> None:
+        """The stream cannot be read on; to close is the receiver's part."""
+
+    def lost(self, why: str, error: Exception | None) -> None:
+        """The connection is gone; called once."""
+
+
+class Connection(asyncio.Protocol):
+    """Reads at once whatever comes (the receiver bounds its own work) and never waits to write."""
+
+    def __init__(self, receiver: Receiver, limits: Limits) -> None:
+        self._receiver = receiver
+        self._limits = limits
+        self._parser = Parser(limits)
+        self._transport: asyncio.Transport | None = None
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._heard_at = 0.0
+        self._why: str | None = None
+        #: Whether the peer ever sent a byte (with TLS: after the handshake).
+        self.has_heard = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether frames can still be sent."""
+        return self._transport is not None and not self._transport.is_closing()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._heard_at = self._now()
+        _keep_alive(transport.get_extra_info("socket"))
+        self._receiver.connected(self)
+
+    def data_received(self, data: bytes) -> None:
+        self._heard_at = self._now()
+        self.has_heard = True
+        fault: ProtocolError | None = None
+        try:
+            items = self._parser.feed(data)
+        except ProtocolError as error:
+            items, fault = list(error.parsed), error
+        for item in items:
+            if not self.is_open:
+                return
+            self._receiver.received(item)
+        if fault is not None and self.is_open:
+            self._receiver.broken(fault)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        why = self._why or (f"the connection broke: {exc}" if exc else "the peer closed the connection")
+        self._receiver.lost(why, exc)
+
+    def send(self, data: Frame | bytes) -> bool:
+        """Hand one frame (or its bytes) to the transport, whole, or nothing of it; False = nothing.
+
+        A peer that leaves too many bytes unread is cut.
+        """
+        raw = encode(data) if isinstance(data, Frame) else data
+        if self._transport is None or self._transport.is_closing():
+            return False
+        if self._transport.get_write_buffer_size() + len(raw) > self._limits.send_buffer_bytes_max:
+            self.cut(f"the peer left more than {self._limits.send_buffer_bytes_max} bytes unread")
+            return False
+        self._transport.write(raw)
+        return True
+
+    def will_end(self, why: str) -> None:
+        """Name the reason beforehand, where it is the peer who will close."""
+        self._why = self._why or why
+
+    def close(self, why: str) -> None:
+        """Close once what was sent is taken; a peer that does not take it is cut after `close_timeout_s`."""
+        if self._transport is not None and not self._transport.is_closing():
+            self.will_end(why)
+            self._transport.close()
+            self.after("close", self._limits.close_timeout_s, self._transport.abort)
+
+    def cut(self, why: str) -> None:
+        """Close now; what was not taken yet is dropped."""
+        self.will_end(why)
+        if self._transport is not None:
+            self._transport.abort()
+
+    def after(self, name: str, delay_s: float, act: Callable[[], None]) -> None:
+        """Call once later, unless cancelled, replaced under its name, or the connection is gone first."""
+        self.cancel(name)
+        self._timers[name] = asyncio.get_running_loop().call_later(delay_s, act)
+
+    def cancel(self, name: str) -> None:
+        """Forget that call."""
+        if name in self._timers:
+            self._timers.pop(name).cancel()
+
+    def beat(self, *, send_ms: int, receive_ms: int) -> None:
+        """Send a heart-beat within every `send_ms`; expect the peer to within `receive_ms`; 0 = neither."""
+        if send_ms:
+            # Early by a quarter, so that a strict peer does not count the delay of the way.
+            self._send_beats(send_ms * 0.75 / 1000)
+        if receive_ms:
+            self._heard_at = self._now()
+            self._watch_silence(receive_ms * self._limits.heartbeat_grace_factor / 1000)
+
+    def _send_beats(self, interval_s: float) -> None:
+        if self.send(HEART_BEAT_BYTES):
+            self.after("beat", interval_s, lambda: self._send_beats(interval_s))
+
+    def _watch_silence(self, window_s: float) -> None:
+        left = self._heard_at + window_s - self._now()
+        if left > 0:
+            self.after("silence", left, lambda: self._watch_silence(window_s))
+        else:
+            self.cut(f"the peer was silent for {window_s:g} s")
+
+    def extra(self, name: str) -> object:
+        """What asyncio knows of the transport under that name, such as `peercert`."""
+        return None if self._transport is None else self._transport.get_extra_info(name)
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+
+def heart_beat_pair(frame: Frame) -> tuple[int, int] | None:
+    """The numbers of the heart-beat header (0,0 without one), milliseconds; None when it is malformed."""
+    numbers = (frame.get("heart-beat") or "0,0").split(",")
+    if len(numbers) != 2 or not all(n.isascii() and n.isdigit() and len(n) <= 9 for n in numbers):
+        return None
+    return int(numbers[0]), int(numbers[1])
+
+
+def _keep_alive(sock: object) -> None:
+    # A peer that asked for no heart-beats and vanished is found by TCP, within about a minute.
+    assert isinstance(sock, socket.socket) or hasattr(sock, "setsockopt")
+    for level, option, value in (
+        (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+    ):
+        sock.setsockopt(level, option, value)

@@ -1,0 +1,38 @@
+"""Parameters as typed become values, or every mistake is named."""
+
+import pytest
+
+from interlock.cli.exits import Exit, Stop
+from interlock.cli.parameters import parse
+
+
+@pytest.mark.parametrize(
+    ("words", "parameters"),
+    [
+        ([], {}),
+        (["vm=web1"], {"vm": "web1"}),
+        (["vm="], {"vm": ""}),
+        (["a=b=c"], {"a": "b=c"}),
+        (["disk=a", "vm=x", "disk=b"], {"disk": ["a", "b"], "vm": "x"}),
+        (["n:=5", "on:=true", 'd:=[{"size": "1GiB"}]'], {"n": 5, "on": True, "d": [{"size": "1GiB"}]}),
+        (["url=http://x:=y"], {"url": "http://x:=y"}),
+    ],
+)
+def test_words_become_parameters(words: list[str], parameters: dict[str, object]) -> None:
+    assert parse(words) == parameters
+
+
+def test_every_mistake_is_named() -> None:
+    with pytest.raises(Stop) as stopped:
+        parse(["vm", "=x", "n:={", "x:=NaN", "a=1", "a:=1", "b:=1", "b:=2", "deep:=" + "[" * 100_000])
+    assert stopped.value.code is Exit.USAGE
+    reasons = [reason[:60] for reason in stopped.value.reasons]
+    assert reasons == [
+        "'vm' is not a parameter; write key=text or key:=json",
+        "'=x' is not a parameter; write key=text or key:=json",
+        "n: '{' is not JSON (Expecting property name enclosed in doub",
+        "x: 'NaN' is not JSON (NaN is not a JSON value)",
+        "b is given twice as JSON; give it once",
+        f"deep: '{'[' * 53}",
+        "a is given both as text and as JSON; choose one",
+    ]

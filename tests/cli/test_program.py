@@ -1,0 +1,274 @@
+"""The program against a real server: what it prints, and its exit codes."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from interlock.model.errors import InvalidInput, Locked, Refused
+from interlock.model.states import Result
+from interlock.store.database import Database
+from tests.cli.conftest import Interlock
+from tests.cli.serving import WAIT_S, Server
+from tests.views import picture
+
+JOB, FAILED = str(picture.RUNNING_JOB), str(picture.FAILED_JOB)
+
+
+def test_run_prints_the_job(server: Server, interlock: Interlock) -> None:
+    ran = interlock("run", "vm.remove", "vm=web1", "keep_disks:=true", "--correlation-id", "t-1")
+    assert (ran.code, ran.out, ran.err) == (0, f"{JOB}\n", "")
+    (asked,) = server.coordinator.asked
+    assert UUID(asked.pop("idempotency_key"))
+    assert asked == {
+        "name": "vm.remove",
+        "parameters": {"vm": "web1", "keep_disks": True},
+        "version": None,
+        "correlation_id": "t-1",
+        "user": "ann",
+    }
+
+
+def test_run_keeps_the_key_that_is_given(server: Server, interlock: Interlock) -> None:
+    ran = interlock("-o", "json", "run", "vm.remove", "vm=web1", "--idempotency-key", "k-1")
+    assert json.loads(ran.out) == {"job_id": JOB, "repeated": False}
+    assert server.coordinator.asked[0]["idempotency_key"] == "k-1"
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (InvalidInput("vm.remove: size: no", "vm.remove: name: no"), 64),
+        (Locked("vm web1 is held by job 1", "disk d1 is held by job 2"), 1),
+        (Refused("VM web1 is UP; stop it first", "and so on", job_id=picture.FAILED_JOB), 1),
+        (RuntimeError("secret detail"), 3),
+    ],
+)
+def test_a_refusal_shows_all_reasons(server: Server, interlock: Interlock, error: Exception, code: int) -> None:
+    server.coordinator.answer = error
+    ran = interlock("run", "vm.remove", "vm=web1")
+    assert (ran.code, ran.out) == (code, "")
+    if isinstance(error, Refused):
+        assert ran.err.splitlines()[:2] == [f"interlock: {reason}" for reason in error.reasons]
+    assert "secret" not in ran.err
+    assert "Traceback" not in ran.err
+    assert (FAILED in ran.err) is (getattr(error, "job_id", None) is not None)
+
+
+@pytest.mark.parametrize(("result", "code"), [(Result.SUCCEEDED, 0), (Result.FAILED, 1), (Result.CANCELLED, 2)])
+def test_run_waits_for_the_end(server: Server, interlock: Interlock, result: Result, code: int) -> None:
+    server.when_waited_for(lambda: picture.end_running_job(server.database, result))
+    ran = interlock("run", "vm.remove", "vm=web1", "--wait")
+    assert ran.code == code
+    ended = {0: "FINISHED", 1: "FAILED", 2: "ABORTED"}[code]
+    assert ran.out.splitlines() == [
+        "100% VALIDATING FINISHED",
+        "42% EXECUTING",
+        "42% DELETE_IMAGE Remove image d1",
+        "42% job Remove VM web1",
+        "100% EXECUTING FINISHED",
+        "100% DELETE_IMAGE Remove image d1 FINISHED",
+        "100% FINALIZING FINISHED",
+        f"100% job Remove VM web1 {ended}",
+        f"job {JOB} {result} after 10.0 s",
+        'result: {"freed": 1024}',
+    ]
+
+
+def test_waiting_ends_with_the_time(server: Server, interlock: Interlock) -> None:
+    ran = interlock("run", "vm.remove", "vm=web1", "--wait", "--timeout", "0.05")
+    assert ran.code == 5
+    assert ran.err.splitlines() == [
+        f"interlock: job {JOB} is not over after 0.05 s; it goes on",
+        f"interlock: job {JOB} goes on; come back with `interlock --socket {server.socket} job watch {JOB}`",
+    ]
+
+
+def test_watch_shows_the_end_of_a_failed_job(server: Server, interlock: Interlock) -> None:
+    ran = interlock("job", "watch", FAILED)
+    assert ran.code == 1
+    assert ran.out.splitlines()[-4:] == [
+        f"job {FAILED} FAILED with leftovers after 3.0 s",
+        "failure: the image is gone",
+        f"  - vm.remove / disk.remove: it was removed by hand (host h1, code 268, remedy: look at h1, {picture.DISK})",
+        f"leftover {picture.LEFTOVER}: half an image may remain; look at h1, then clear it",
+    ]
+
+
+def test_watch_as_json_prints_only_the_job(server: Server, interlock: Interlock) -> None:
+    ran = interlock("job", "watch", FAILED, "-o", "json")
+    assert (ran.code, json.loads(ran.out)["id"]) == (1, FAILED)
+    assert "40% EXECUTING FAILED" in ran.err
+
+
+def test_watch_survives_a_restart_of_the_server(server: Server, interlock: Interlock) -> None:
+    def restart() -> None:
+        server.stop()
+        picture.end_running_job(server.database)
+        server.start()
+
+    server.when_waited_for(restart)
+    ran = interlock("job", "watch", JOB)
+    assert (ran.code, ran.out.splitlines()[-2]) == (0, f"job {JOB} SUCCEEDED after 10.0 s")
+
+
+def test_jobs_are_listed(server: Server, interlock: Interlock) -> None:
+    ran = interlock("jobs")
+    assert ran.out.splitlines() == [
+        f"JOB{' ' * 35}STATUS                 ACTION       TITLE           DONE  STARTED (UTC)        TOOK",
+        f"{JOB}  STARTED                vm.remove    Remove VM web1  42%   2026-01-01 00:00:10",
+        f"{FAILED}  FAILED with leftovers  disk.remove  Remove disk d1  40%   2026-01-01 00:00:00  3.0 s",
+    ]
+    filtered = json.loads(interlock("jobs", "--status", "FAILED", "-o", "json").out)
+    assert [each["id"] for each in filtered["jobs"]] == [FAILED]
+
+
+def test_a_job_is_shown_with_what_matters(server: Server, interlock: Interlock) -> None:
+    ran = interlock("job", "show", JOB)
+    assert ran.code == 0
+    for line in (
+        "title           Remove VM web1",
+        "STARTED   42%            DELETE_IMAGE Remove image d1\n",
+        "3  2026-01-01 00:00:12  info      h1 took it",
+    ):
+        assert line in ran.out
+    (task,) = [line for line in ran.out.splitlines() if "Image.delete" in line]
+    words = f"{picture.TASK} Image.delete {picture.HOST} Polling running 0 running job 1 of 1"
+    assert task.split() == words.split()
+    assert interlock("job", "show", str(UUID(int=99))).code == 1
+
+
+def test_everything_else_is_shown(server: Server, interlock: Interlock) -> None:
+    assert interlock("commands").out.splitlines() == [
+        "COMMAND    VERSION  WHAT IT DOES",
+        "vm.remove  2        Remove a stopped VM.",
+        "vm.start   1",
+    ]
+    assert interlock("commands", "vm.remove").out.splitlines() == [
+        "command  vm.remove",
+        "version  2",
+        "Remove a stopped VM.",
+        "",
+        "Its disks go with it.",
+        "",
+        "PARAMETER   TYPE",
+        "vm          vm (name or id)  required",
+        "keep_disks  boolean          default false",
+        'kind        soft | hard      default "soft"',
+    ]
+    assert interlock("commands", "nothing").code == 64
+    assert interlock("entity", "vm").out.splitlines()[1].split() == ["web1", "REMOVING", str(picture.VM.id)]
+    assert f"ref   {picture.DISK}\nname  d1\nsize  1024\n" in interlock("entity", "disk", "d1").out
+    assert interlock("entity", "disk", "d9").code == 1
+    assert "half an image may remain" in interlock("locks").out
+    assert json.loads(interlock("hosts", "-o", "json").out)["hosts"][0]["connected"] is True
+    assert interlock("hosts").out.splitlines()[1].split()[:2] == ["h1:54321", "yes"]
+
+
+BROKEN = f"step {picture.FAILED_STEP_FINALIZING} is PENDING and its job {picture.FAILED_JOB} has ended"
+
+
+def test_verify_names_what_is_wrong(server: Server, interlock: Interlock) -> None:
+    asked = interlock("verify")
+    assert (asked.code, asked.out) == (1, f"INVARIANT  WHAT IS WRONG\n19         {BROKEN}\n")
+    read = interlock("verify", "--database", str(server.database.path), "-o", "json")
+    assert (read.code, json.loads(read.out)) == (1, {"violations": [{"number": 19, "message": BROKEN}]})
+
+
+def test_verify_of_a_sound_database_is_0(interlock: Interlock, tmp_path: Path) -> None:
+    Database.open(f"sqlite:///{tmp_path / 'empty.db'}").close()
+    ran = interlock("verify", "--database", str(tmp_path / "empty.db"))
+    assert (ran.code, ran.out) == (0, "all invariants hold\n")
+
+
+def test_verify_of_no_database_says_so(interlock: Interlock, tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("no database" * 100)
+    for path in (tmp_path / "nothing", tmp_path / "text", tmp_path):
+        ran = interlock("verify", "--database", str(path))
+        assert (ran.code, ran.out) == (1, "")
+        assert str(path) in ran.err
+        assert "Traceback" not in ran.err
+
+
+def test_a_leftover_is_cleared_with_a_reason(server: Server, interlock: Interlock) -> None:
+    assert str(picture.LEFTOVER) in interlock("leftovers").out
+    assert interlock("leftover", "clear", str(picture.LEFTOVER)).code == 64
+    ran = interlock("leftover", "clear", str(picture.LEFTOVER), "--reason", "looked", "-o", "json")
+    assert (ran.code, json.loads(ran.out)["cleared_reason"]) == (0, "looked")
+    assert str(picture.LEFTOVER) not in interlock("leftovers").out
+
+
+def test_what_could_steer_a_terminal_is_shown_as_an_escape(server: Server, interlock: Interlock) -> None:
+    server.coordinator.answer = Refused("name \x1b[31mred\nINFO all is well")
+    ran = interlock("run", "vm.remove", "vm=x")
+    assert ran.err == "interlock: name \\x1b[31mred\\nINFO all is well\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("bogus",),
+        ("run",),
+        ("run", "vm.remove", "web1"),
+        ("run", "vm.remove", "--timeout", "1"),
+        ("run", "vm.remove", "--wait", "--timeout", "-1"),
+        ("jobs", "--limit", "0"),
+        ("jobs", "--status", "RUNNING"),
+        ("jobs", "--bogus"),
+        ("job", "show", "web1"),
+        ("-o", "xml", "jobs"),
+        ("host-certificate", "h1"),
+    ],
+)
+def test_a_wrong_call_is_64(server: Server, interlock: Interlock, arguments: tuple[str, ...]) -> None:
+    ran = interlock(*arguments)
+    assert ran.code == 64
+    assert "Traceback" not in ran.err
+    assert server.coordinator.asked == []
+
+
+def test_without_a_server_it_says_so(interlock: Interlock) -> None:
+    ran = interlock("jobs")
+    assert ran.code == 1
+    assert "no server answers on" in ran.err
+    assert "interlock serve" in ran.err
+
+
+def test_every_command_has_help_with_an_example(interlock: Interlock) -> None:
+    for command in ("run", "jobs", "job show", "job watch", "commands", "entity", "locks", "leftovers",
+                    "leftover clear", "hosts", "verify", "serve", "host-certificate"):  # fmt: skip
+        ran = interlock(*command.split(), "--help")
+        assert ran.code == 0
+        assert f"Examples:\n    interlock {command}" in ran.out, command
+
+
+def test_a_client_loads_neither_coordinator_nor_database() -> None:
+    code = (
+        "import sys, interlock.cli.program as program\n"
+        "program.run(['jobs'])\n"
+        "print(sorted({name.partition('.')[0] for name in sys.modules} & {'sqlalchemy', 'fastapi', 'alembic'}))\n"
+        "print([name for name in sys.modules if name.startswith('interlock.coordinator')])\n"
+    )
+    environment = {**os.environ, "INTERLOCK_SOCKET": "/nonexistent/s"}
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=environment, check=True
+    )
+    assert ran.stdout == "[]\n[]\n"
+
+
+def test_ctrl_c_leaves_the_job_running_and_says_how_to_come_back(server: Server, tmp_path: Path) -> None:
+    arguments = [sys.executable, "-m", "interlock.cli", "--socket", str(server.socket), "job", "watch", JOB]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watching:
+        assert watching.stdout is not None
+        assert watching.stdout.readline() == "100% VALIDATING FINISHED\n"
+        watching.send_signal(2)
+        _, err = watching.communicate(timeout=WAIT_S)
+    assert watching.returncode == 5
+    assert err.splitlines() == [
+        f"interlock: job {JOB} goes on; come back with `interlock --socket {server.socket} job watch {JOB}`"
+    ]

@@ -1,0 +1,101 @@
+"""A coordinator's outside over a database of hand-made rows: what the API is tested against."""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from interlock.catalog import Catalog
+from interlock.command import Command
+from interlock.model.changes import Change
+from interlock.model.entities import Entity
+from interlock.model.errors import Missing
+from interlock.model.refs import Ref
+from interlock.store.database import Database
+from tests.views import picture
+
+
+class Vm(Entity, type="vm"):
+    """A machine."""
+
+
+class Kind(StrEnum):
+    """How a VM is removed."""
+
+    SOFT = "soft"
+    HARD = "hard"
+
+
+class RemoveVm(Command[None], name="vm.remove", version=2, upgrades={1: dict}):
+    """Remove a stopped VM.
+
+    Its disks go with it."""
+
+    vm: Ref[Vm]
+    keep_disks: bool = False
+    kind: Kind = Kind.SOFT
+
+
+class StartVm(Command[None], name="vm.start"):
+    vm: Ref[Vm]
+
+
+CATALOG = Catalog(RemoveVm, StartVm, Vm)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a submission answers."""
+
+    id: UUID
+    repeated: bool = False
+
+
+@dataclass
+class FakeCoordinator:
+    """Records what it is asked; answers `answer`, or raises it."""
+
+    database: Database
+    answer: Job | Exception = Job(picture.RUNNING_JOB)
+    asked: list[dict[str, Any]] = field(default_factory=list)
+    broken: bool = False
+
+    def __post_init__(self) -> None:
+        self.news = asyncio.Event()
+        self.waited = asyncio.Event()
+        self.waits: list[tuple[UUID, int]] = []
+
+    async def submit_input(self, name: str, parameters: Mapping[str, Any], **options: Any) -> Job:
+        self.asked.append({"name": name, "parameters": dict(parameters), **options})
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        if self.broken:
+            raise RuntimeError("secret detail")
+        with self.database.reader() as connection:
+            yield connection
+
+    async def changed(self, job_id: UUID, after_seq: int, timeout_s: float) -> None:
+        self.waits.append((job_id, after_seq))
+        self.waited.set()
+        try:
+            await asyncio.wait_for(self.news.wait(), timeout_s)
+        except TimeoutError:
+            return
+
+    async def clear_leftover(self, leftover_id: UUID, *, by: str, reason: str) -> None:
+        if leftover_id != picture.LEFTOVER:
+            raise Missing(f"there is no leftover {leftover_id}")
+        cleared = replace(picture.leftover, cleared_at=picture.START, cleared_by=by, cleared_reason=reason)
+        picture.change(self.database, Change(picture.leftover, cleared))
+
+    def hosts(self) -> list[dict[str, Any]]:
+        return [{"address": "h1:54321", "connected": True, "incarnation": UUID(int=7), "running": 1}]

@@ -1,0 +1,164 @@
+"""What the writer, the recovery and the phases read."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import text
+
+from interlock.model.changes import Change
+from interlock.model.records import EntityRecord, EntityRefRecord
+from interlock.model.refs import Ref
+from interlock.model.states import StepStatus, TaskState
+from interlock.store.database import Database
+from interlock.store.queries import engines, entities, flows, jobs, locks
+from interlock.store.queries.rows import PIECE
+from tests.store.rows import (
+    DISK,
+    ENTITY_DISK,
+    ENTITY_VM,
+    EVERYTHING,
+    FLOW,
+    JOB,
+    KEPT_LOCK,
+    LEFT,
+    LINK,
+    LOCK,
+    OTHER,
+    OVER,
+    PLACEHOLDER,
+    ROOT,
+    VM,
+    insert,
+    stored,
+    write,
+)
+
+ONE, TWO = UUID(int=1), UUID(int=2)
+
+
+@pytest.fixture
+def database() -> Iterator[Database]:
+    with stored(*EVERYTHING) as database:
+        yield database
+
+
+def test_a_new_engine_ends_the_old_ones_and_is_fenced_by_its_epoch(database: Database) -> None:
+    writer = database.writer()
+    with writer.begin():
+        assert engines.register(writer, ONE, 10, "a", 100) == 1
+        assert engines.begin_batch(writer, ONE, 1, 0)
+        assert engines.begin_batch(writer, ONE, 1, 1)
+        assert engines.register(writer, TWO, 20, "b", 200) == 2
+        rows = writer.execute(text("SELECT * FROM engines ORDER BY epoch")).all()
+    assert rows == [(ONE.bytes, 1, 2, 10, 20, "a", 100), (TWO.bytes, 2, 0, 20, None, "b", 200)]
+
+
+@pytest.mark.parametrize(("engine", "epoch", "seq"), [(ONE, 1, 0), (TWO, 1, 0), (TWO, 2, 1), (UUID(int=9), 2, 0)])
+def test_a_batch_of_another_begins_nothing(database: Database, engine: UUID, epoch: int, seq: int) -> None:
+    writer = database.writer()
+    with writer.begin():
+        engines.register(writer, ONE, 10, "a", 100)
+        engines.register(writer, TWO, 20, "b", 200)
+        before = writer.execute(text("SELECT * FROM engines")).all()
+        assert not engines.begin_batch(writer, engine, epoch, seq)
+        assert writer.execute(text("SELECT * FROM engines")).all() == before
+
+
+def test_an_engine_that_stopped_begins_nothing(database: Database) -> None:
+    writer = database.writer()
+    with writer.begin():
+        engines.register(writer, ONE, 10, "a", 100)
+        engines.end(writer, ONE, 11)
+        engines.end(writer, ONE, 12)
+        assert not engines.begin_batch(writer, ONE, 1, 0)
+        assert writer.execute(text("SELECT ended_at FROM engines")).all() == [(11,)]
+
+
+def test_unfinished_flows_come_oldest_first(database: Database) -> None:
+    young, old = (
+        replace(JOB, id=id, started_at=at, ended_at=None, result=None, status=StepStatus.STARTED,
+                idempotency_key=None)
+        for id, at in ((ONE, 7), (TWO, 6))
+    )  # fmt: skip
+    insert(database, [young, old])
+    with database.reader() as reader:
+        assert flows.unfinished(reader) == [TWO, ONE]
+        assert flows.load(reader, [ONE, UUID(int=99), TWO]) == [
+            flows.FlowRows(each, (), (), (), (), (), ()) for each in (young, old)
+        ]
+
+
+def test_flows_are_loaded_in_pieces(database: Database) -> None:
+    many = [replace(JOB, id=UUID(int=n), idempotency_key=None) for n in range(1000, 1000 + PIECE + 3)]
+    insert(database, many)
+    with database.reader() as reader:
+        assert [rows.job for rows in flows.load(reader, [job.id for job in many])] == many
+
+
+def test_what_hosts_may_still_remember(database: Database) -> None:
+    """Ended with a host and not cleared, of flows that have ended; and every clearing that failed."""
+    ended = replace(OVER, id=ONE, state=TaskState.ENDED, ended_at=4)
+    hostless = replace(ended, id=TWO, host=None)
+    running = replace(JOB, id=UUID(int=3), ended_at=None, result=None, status=StepStatus.STARTED, idempotency_key=None)
+    root = replace(ROOT, id=running.id, flow_id=running.id)
+    later = replace(ended, id=UUID(int=4), flow_id=running.id, command_id=running.id, undoes=None)
+    failed = replace(later, id=UUID(int=5), state=TaskState.CLEAR_FAILED, ended_at=9)
+    cleared = replace(ended, id=UUID(int=6), state=TaskState.CLEARED)
+    insert(database, [ended, hostless, running, root, later, failed, cleared])
+    with database.reader() as reader:
+        assert flows.uncleared(reader, 10) == [ended, OVER, failed]
+        assert flows.uncleared(reader, 2) == [ended, OVER]
+
+
+def test_entities_by_name_and_by_what_they_refer_to(database: Database) -> None:
+    second = EntityRecord(Ref("vm", UUID(int=0x10)), 1, 0, "web2", None, 1, "{}")
+    insert(database, [second, EntityRefRecord(second.ref, "disks", DISK), EntityRefRecord(VM, "boot", DISK)])
+    with database.reader() as reader:
+        assert entities.by_name(reader, "vm", "web1") == ENTITY_VM
+        assert entities.by_name(reader, "disk", "web1") is None
+        assert entities.referring(reader, "vm", "disks", DISK) == [second, ENTITY_VM]
+        assert entities.referring(reader, "vm", "boot", DISK) == [ENTITY_VM]
+        assert entities.referring(reader, "disk", "disks", DISK) == []
+        assert entities.versions(reader, [DISK, VM, OTHER]) == {VM: (3, 1), DISK: (1, 0)}
+        assert entities.refs_from(reader, [VM, DISK]) == [EntityRefRecord(VM, "boot", DISK), LINK]
+
+
+def test_the_same_id_under_another_type_is_another_entity(database: Database) -> None:
+    twin = EntityRecord(Ref("disk", VM.id), 8, 0, None, None, 1, "{}")
+    insert(database, [twin])
+    with database.reader() as reader:
+        assert entities.get(reader, [VM, twin.ref]) == {VM: ENTITY_VM, twin.ref: twin}
+        assert entities.versions(reader, [twin.ref]) == {twin.ref: (8, 0)}
+
+
+def test_many_refs_are_asked_in_pieces(database: Database) -> None:
+    absent: list[Ref[Any]] = [Ref("vm", UUID(int=n)) for n in range(5000, 5000 + 2 * PIECE)]
+    with database.reader() as reader:
+        assert entities.get(reader, [*absent, VM, DISK, VM]) == {VM: ENTITY_VM, DISK: ENTITY_DISK}
+        assert entities.get(reader, []) == {}
+        assert locks.on(reader, [*absent, VM]) == [locks.HeldLock(LOCK, JOB.title, None)]
+
+
+def test_locks_name_their_holder_and_the_leftover(database: Database) -> None:
+    with database.reader() as reader:
+        assert locks.on(reader, [VM, DISK, OTHER]) == [
+            locks.HeldLock(KEPT_LOCK, JOB.title, LEFT.reason),
+            locks.HeldLock(LOCK, JOB.title, None),
+        ]
+
+
+def test_a_job_by_its_key(database: Database) -> None:
+    with database.reader() as reader:
+        assert jobs.by_key(reader, "once") == JOB
+        assert jobs.by_key(reader, "twice") is None
+
+
+def test_a_row_that_changed_is_read_as_it_is_now(database: Database) -> None:
+    sent = replace(PLACEHOLDER, state=TaskState.POLLING, sent_at=4)
+    write(database, [Change(PLACEHOLDER, sent)])
+    with database.reader() as reader:
+        (rows,) = flows.load(reader, [FLOW])
+    assert rows.tasks == (sent, OVER)

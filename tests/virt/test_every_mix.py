@@ -1,0 +1,166 @@
+"""For every mix of ends of host tasks, what the rows say is true of the images on the host."""
+
+from collections.abc import Callable
+from itertools import product
+
+import pytest
+
+from interlock import Outcome
+from interlock.virt.commands.disk import AddDisk, RemoveImage
+from interlock.virt.commands.template import CreateTemplate
+from interlock.virt.commands.vm import AddVm, RemoveVm
+from interlock.virt.entities import Disk, DiskStatus, Template, TemplateStatus, Vm, VmStatus
+from interlock.virt.parameters import DiskSpec
+from tests.virt.memory_tx import DOMAIN, HOST, WEB, World, disk, web
+from tests.virt.small_engine import Fate, Run, SmallEngine
+
+ALL = tuple(Fate)
+PAIRS = list(product(ALL, repeat=2))
+#: how an undo may end
+UNDO = (Fate.SUCCEEDED, Fate.FAILED, Fate.UNKNOWN_DONE, Fate.UNKNOWN_UNDONE)
+
+
+def script(work: tuple[Fate, ...], undo: Fate = Fate.SUCCEEDED) -> Callable[[str], Fate]:
+    """The first tasks end as `work` says, those after them (undoing) as `undo`."""
+    fates = iter(work)
+    return lambda method: next(fates, undo)
+
+
+def disks_of(world: World) -> list[Disk]:
+    return [row for row in world.rows.values() if isinstance(row, Disk)]
+
+
+def says_the_truth(engine: SmallEngine) -> None:
+    """Rows of disks agree with the images there are; a VM's disks are exactly those that are its."""
+    disks = disks_of(engine.world)
+    assert not [each.name for each in disks if each.status is DiskStatus.LOCKED]
+    assert {str(each.image_id) for each in disks if each.status is DiskStatus.OK} <= engine.images
+    assert engine.images <= {str(each.image_id) for each in disks}
+    for row in engine.world.rows.values():
+        if isinstance(row, Vm):
+            assert row.status in (VmStatus.DOWN, VmStatus.ILLEGAL)
+            assert sorted(row.disks, key=str) == sorted((e.ref for e in disks if e.vm == row.ref), key=str)
+        if isinstance(row, Template):
+            assert row.status is TemplateStatus.OK
+            assert {engine.world.rows[ref].name for ref in row.disks} <= {each.name for each in disks}
+
+
+def retried(engine: SmallEngine) -> Run:
+    """RemoveVm with hosts that do everything now, as often as a person needs to."""
+    healed = SmallEngine(engine.world, script(()), engine.images)
+    first = healed.run(RemoveVm(vm=WEB))
+    says_the_truth(healed)
+    return first if first.failure is None else healed.run(RemoveVm(vm=WEB))
+
+
+@pytest.mark.parametrize("fates", PAIRS, ids=str)
+def test_remove_vm(fates: tuple[Fate, ...]) -> None:
+    disks = (disk(1), disk(2))
+    world = World(HOST, DOMAIN, web(disks=disks), *disks)
+    engine = SmallEngine(world, script(fates), {str(each.image_id) for each in disks})
+    run = engine.run(RemoveVm(vm=WEB))
+    says_the_truth(engine)
+    remaining = tuple(each.ref for each, fate in zip(disks, fates, strict=True) if fate is not Fate.SUCCEEDED)
+    if not remaining:
+        assert run.failure is None
+        assert set(world.rows) == {HOST.ref, DOMAIN.ref}
+        return
+    assert run.failure is not None
+    vm = world.rows[WEB]
+    assert vm == Vm(id=WEB.id, name="web", status=VmStatus.ILLEGAL, disks=remaining)
+    assert [each.status for each in disks_of(world)] == [DiskStatus.ILLEGAL] * len(remaining)
+    assert retried(engine).failure is None
+    assert (set(world.rows), engine.images) == ({HOST.ref, DOMAIN.ref}, set())
+
+
+@pytest.mark.parametrize("undo", UNDO)
+@pytest.mark.parametrize("fates", PAIRS, ids=str)
+def test_add_vm(fates: tuple[Fate, ...], undo: Fate) -> None:
+    world = World(HOST, DOMAIN)
+    engine = SmallEngine(world, script(fates, undo), set())
+    run = engine.run(AddVm(name="web", domain=DOMAIN.ref, disks=(DiskSpec(size=1), DiskSpec(size=2))))
+    says_the_truth(engine)
+    vm = next((row for row in world.rows.values() if isinstance(row, Vm)), None)
+    if fates == (Fate.SUCCEEDED, Fate.SUCCEEDED):
+        assert run.failure is None
+        assert vm is not None
+        assert (run.value, vm.status, len(vm.disks)) == (vm.ref, VmStatus.DOWN, 2)
+        return
+    assert run.failure is not None
+    doubtful = [fate for fate in fates if not fate.is_known]
+    not_undone = [fate for fate in fates if fate is Fate.SUCCEEDED and undo is not Fate.SUCCEEDED]
+    if doubtful or not_undone:
+        assert vm is not None
+        assert (vm.status, len(vm.disks)) == (VmStatus.ILLEGAL, len(doubtful) + len(not_undone))
+        assert {each.status for each in disks_of(world)} == {DiskStatus.ILLEGAL}
+    else:
+        assert (set(world.rows), engine.images) == ({HOST.ref, DOMAIN.ref}, set())
+
+
+@pytest.mark.parametrize("undo", UNDO)
+@pytest.mark.parametrize("fates", PAIRS, ids=str)
+def test_create_template(fates: tuple[Fate, ...], undo: Fate) -> None:
+    disks = (disk(1), disk(2))
+    world = World(HOST, DOMAIN, web(disks=disks), *disks)
+    before = dict(world.rows)
+    engine = SmallEngine(world, script(fates, undo), {str(each.image_id) for each in disks})
+    run = engine.run(CreateTemplate(name="gold", vm=WEB))
+    says_the_truth(engine)
+    assert {ref: row for ref, row in world.rows.items() if ref in before} == before
+    added = [row for ref, row in world.rows.items() if ref not in before]
+    templates = [row for row in added if isinstance(row, Template)]
+    if fates == (Fate.SUCCEEDED, Fate.SUCCEEDED):
+        assert run.failure is None
+        copies = tuple(row.ref for row in added if isinstance(row, Disk))
+        assert [(row.ref, row.disks, row.source_vm) for row in templates] == [(run.value, copies, "web")]
+        assert len(copies) == 2
+        return
+    remain = sum(not fate.is_known for fate in fates)
+    remain += sum(fate is Fate.SUCCEEDED and undo is not Fate.SUCCEEDED for fate in fates)
+    assert templates == []
+    assert [row.status for row in added if isinstance(row, Disk)] == [DiskStatus.ILLEGAL] * remain
+
+
+@pytest.mark.parametrize("fate", ALL)
+def test_add_disk_to_a_vm(fate: Fate) -> None:
+    world = World(HOST, DOMAIN, web())
+    engine = SmallEngine(world, script((fate,)), set())
+    engine.run(AddDisk(name="data", domain=DOMAIN.ref, size=1, vm=WEB))
+    says_the_truth(engine)
+    expected = {
+        Outcome.SUCCEEDED: [DiskStatus.OK],
+        Outcome.FAILED: [],
+        Outcome.REFUSED: [],
+        Outcome.LOST: [DiskStatus.ILLEGAL],
+        Outcome.UNKNOWN: [DiskStatus.ILLEGAL],
+    }[fate.value[0]]
+    assert [each.status for each in disks_of(world)] == expected
+    assert world.by_name()["web"] == web(disks=disks_of(world))
+
+
+@pytest.mark.parametrize("vm", [WEB, None])
+def test_a_disk_without_an_image_loses_its_row_so_that_it_can_be_got_rid_of(vm: object) -> None:
+    gone = disk(1, DiskStatus.ILLEGAL, vm=WEB if vm else None)
+    world = World(HOST, DOMAIN, web(disks=(gone,) if vm else ()), gone)
+    run = SmallEngine(world, script(()), set()).run(RemoveImage(disk=gone.ref))
+    assert run.failure is not None
+    assert world.rows == World(HOST, DOMAIN, web()).rows
+    assert world.events == [("disk web_disk1 had no image any more; its row is removed", True)]
+
+
+def test_remove_vm_that_keeps_its_disks() -> None:
+    disks = (disk(1), disk(2, DiskStatus.ILLEGAL))
+    world = World(HOST, DOMAIN, web(disks=disks), *disks)
+    run = SmallEngine(world, script(()), set()).run(RemoveVm(vm=WEB, keep_disks=True))
+    assert run.failure is None
+    kept = (disk(1, vm=None), disk(2, DiskStatus.ILLEGAL, vm=None))
+    assert world.rows == World(HOST, DOMAIN, *kept).rows
+
+
+def test_a_disk_that_its_vm_cannot_have_refuses_the_whole_vm() -> None:
+    taken = disk(1, vm=None)
+    world = World(HOST, DOMAIN, taken)
+    run = SmallEngine(world, script(()), set()).run(AddVm(name="web", domain=DOMAIN.ref, disks=(DiskSpec(size=1),)))
+    assert run.failure is not None
+    assert run.failure.message == "there is a disk named web_disk1 already; choose another name"
+    assert world.rows == World(HOST, DOMAIN, taken).rows
