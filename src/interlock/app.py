@@ -4,6 +4,8 @@ import asyncio
 import importlib
 import os
 import signal
+import sys
+import traceback
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +42,7 @@ def serve(config: ServeConfig) -> None:
 
 async def _serve(config: ServeConfig, catalog: "Catalog") -> None:
     from interlock.coordinator.coordinator import Coordinator, Settings
+    from interlock.coordinator.host_watch import Patience
     from interlock.rest.api import create_app
     from interlock.rest.serving import listen
     from interlock.rest.serving import serve as serve_api
@@ -48,7 +51,12 @@ async def _serve(config: ServeConfig, catalog: "Catalog") -> None:
     loop = asyncio.get_running_loop()
     for number in _SIGNALS:
         loop.add_signal_handler(number, stop.set)
-    settings = Settings(tls_dir=_coordinator_certificate(config), plain_hosts=config.plain_hosts)
+    settings = Settings(
+        sets_max=config.group_commit_max,
+        patience=Patience(poll_s_min=config.poll_s),
+        tls_dir=_coordinator_certificate(config),
+        plain_hosts=config.plain_hosts,
+    )
     try:
         async with Coordinator.open(_url(config.database), catalog, settings=settings) as coordinator:
             # whoever owns the database owns the socket: one that lies there is of a server that is gone
@@ -98,14 +106,24 @@ def load_catalog(name: str) -> "Catalog":
     module_name, colon, attribute = name.partition(":")
     if not colon or not module_name or not attribute:
         raise CannotServe(f"{name!r} does not name a catalog; write module:name")
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # last, so that nothing installed is hidden
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise CannotServe(f"the catalog {name} cannot be loaded: {error}") from error
+    except Exception as error:  # whatever somebody's module does when it is loaded
+        raise CannotServe(
+            f"the catalog {name} cannot be loaded: {type(error).__name__}: {error} ({_place(error)})"
+        ) from error
     found = getattr(module, attribute, None)
     if not isinstance(found, Catalog):
         raise CannotServe(f"{name} is not a catalog; {module_name} must have {attribute} = Catalog(…)")
     return found
+
+
+def _place(error: Exception) -> str:
+    """Where an exception was raised."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{last.filename}:{last.lineno}"
 
 
 def _coordinator_certificate(config: ServeConfig) -> "Path":

@@ -18,6 +18,10 @@ class ServeConfig:
     catalog: str = DEFAULT_CATALOG
     plain_hosts: bool = False
     log_json: bool = False
+    #: seconds between two looks at a host's tasks while they change
+    poll_s: float = 1.0
+    #: how many flows' writes share a transaction at most
+    group_commit_max: int = 512
 
     @property
     def database(self) -> Path:

@@ -1,27 +1,29 @@
 """Named places where a test kills this very process, before or after a commit or a host call.
 
-Off unless the environment asks: INTERLOCK_FAILPOINT_LOG=<file> records every hit as `name n`;
-INTERLOCK_FAILPOINT_KILL=<name>:<n>:<before|after> sends SIGKILL to the process at that hit.
+Off unless the environment names a folder: INTERLOCK_FAILPOINTS=<folder>. Then every hit is recorded in its file
+`log` as `name n`, and the hit that its file `kill` names as `name:n:before` or `name:n:after` sends SIGKILL to
+the process. Hits are counted from 1, anew whenever the content of `kill` changes.
 """
 
 import os
 import signal
 import threading
+from pathlib import Path
 
-_log = os.environ.get("INTERLOCK_FAILPOINT_LOG")
-_kill = os.environ.get("INTERLOCK_FAILPOINT_KILL")
-_hits: dict[str, int] = {}
+_folder = os.environ.get("INTERLOCK_FAILPOINTS")
 _lock = threading.Lock()
+_hits: dict[str, int] = {}
+_order = ""
 
 
 def before(name: str) -> int:
     """Called just before the effect called `name`; returns which hit of that name this is, from 1."""
-    if _log is None and _kill is None:
+    if _folder is None:
         return 0
     with _lock:
+        _take_order(Path(_folder))
         hit = _hits[name] = _hits.get(name, 0) + 1
-    if _log is not None:
-        with open(_log, "a") as log:
+        with open(Path(_folder) / "log", "a") as log:
             log.write(f"{name} {hit}\n")
     _die_at(name, hit, "before")
     return hit
@@ -29,10 +31,19 @@ def before(name: str) -> int:
 
 def after(name: str, hit: int) -> None:
     """Called just after the effect, with what `before` returned."""
-    if _kill is not None:
+    if _folder is not None:
         _die_at(name, hit, "after")
 
 
+def _take_order(folder: Path) -> None:
+    global _order
+    kill = folder / "kill"
+    order = kill.read_text().strip() if kill.exists() else ""
+    if order != _order:
+        _order = order
+        _hits.clear()
+
+
 def _die_at(name: str, hit: int, side: str) -> None:
-    if _kill == f"{name}:{hit}:{side}":
+    if _order == f"{name}:{hit}:{side}":
         os.kill(os.getpid(), signal.SIGKILL)

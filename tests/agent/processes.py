@@ -24,7 +24,7 @@ async def until(fact: Callable[[], Any], what: str) -> Any:
     """Waits, bounded, until `fact` gives something true, and returns it."""
     try:
         async with asyncio.timeout(WAIT_S):
-            while not (found := fact()):
+            while not (found := fact()):  # facts of other processes set no event
                 await asyncio.sleep(0.01)
     except TimeoutError:
         raise AssertionError(f"after {WAIT_S:g} s still not: {what}") from None
@@ -135,13 +135,14 @@ class Caller:
 
     async def domain(self, root: Path) -> str:
         domain_id = fresh()
-        made = {"storagedomainID": domain_id, "domainName": "d", "typeArgs": str(root)}
+        made: dict[str, Any] = {"storagedomainID": domain_id, "domainName": "d", "typeArgs": str(root)}
         assert await self.call("StorageDomain.create", **made) is True
         return domain_id
 
     async def volume(self, domain: str, size: int) -> tuple[str, str]:
         image, volume = fresh(), fresh()
-        names = {"storagepoolID": POOL, "storagedomainID": domain, "imageID": image, "volumeID": volume}
+        names: dict[str, Any] = {"storagepoolID": POOL, "storagedomainID": domain, "imageID": image}
+        names["volumeID"] = volume
         task_id = await self.call("Volume.create", **names, size=size, volFormat=5)
         assert (await self.ended(task_id))["taskResult"] == "success"
         return image, volume

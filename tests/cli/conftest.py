@@ -1,5 +1,6 @@
 """A server to talk to, and the program run in this process."""
 
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,12 +41,17 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 @pytest.fixture
 def interlock(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Interlock:
-    """Runs `interlock --socket <of the server> …`."""
+    """Runs `interlock --socket <of the server> …`; with `terminal` as if on a narrow one."""
     monkeypatch.setenv("INTERLOCK_SOCKET", str(tmp_path / "s"))
 
-    def call(*arguments: str) -> Ran:
+    def call(*arguments: str, terminal: bool = False) -> Ran:
         capsys.readouterr()
-        code = run(arguments)
+        with monkeypatch.context() as patch:
+            if terminal:
+                patch.setattr(sys.stdout, "isatty", lambda: True)
+                patch.setenv("COLUMNS", "80")
+                patch.setenv("TERM", "xterm-256color")
+            code = run(arguments)
         out, err = capsys.readouterr()
         return Ran(code, out, err)
 

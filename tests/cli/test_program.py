@@ -66,6 +66,7 @@ def test_run_waits_for_the_end(server: Server, interlock: Interlock, result: Res
     assert ran.code == code
     ended = {0: "FINISHED", 1: "FAILED", 2: "ABORTED"}[code]
     assert ran.out.splitlines() == [
+        f"job {JOB} accepted",
         "100% VALIDATING FINISHED",
         "42% EXECUTING",
         "42% DELETE_IMAGE Remove image d1",

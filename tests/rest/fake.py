@@ -24,6 +24,10 @@ class Vm(Entity, type="vm"):
     """A machine."""
 
 
+class Host(Entity, type="host"):
+    """A host, of which there is none."""
+
+
 class Kind(StrEnum):
     """How a VM is removed."""
 
@@ -45,7 +49,7 @@ class StartVm(Command[None], name="vm.start"):
     vm: Ref[Vm]
 
 
-CATALOG = Catalog(RemoveVm, StartVm, Vm)
+CATALOG = Catalog(RemoveVm, StartVm, Vm, Host)
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ async def test_without_one_a_correlation_id_is_made_and_used(
 
 @pytest.mark.parametrize("wrong", ["", "a b", "x" * 51, "a\u00e9", "a;b"])
 async def test_a_wrong_correlation_id_is_refused(client: httpx.AsyncClient, wrong: str) -> None:
-    answer = await client.get("/jobs", headers={"Correlation-Id": wrong.encode("latin-1")})
+    answer = await client.get("/jobs", headers={b"Correlation-Id": wrong.encode("latin-1")})
     assert answer.status_code == 422
     assert answer.json() == {
         "error": "invalid_input",
@@ -271,6 +271,9 @@ async def test_jobs_are_listed_page_by_page(client: httpx.AsyncClient) -> None:
 async def test_a_job_is_shown(client: httpx.AsyncClient) -> None:
     found = (await client.get(f"/jobs/{JOB}")).json()
     assert (found["title"], found["status"], found["events_total"]) == ("Remove VM web1", "STARTED", 3)
+    brief = (await client.get(f"/jobs/{JOB}", params={"brief": True})).json()
+    left_out = {"commands", "tasks", "locks", "events"}
+    assert brief == {key: value for key, value in found.items() if key not in left_out}
 
 
 async def test_events_wait_for_the_next(client: httpx.AsyncClient, coordinator: FakeCoordinator) -> None:
@@ -337,8 +340,11 @@ async def test_an_entity_is_found_by_id_and_by_name(client: httpx.AsyncClient) -
 async def test_an_empty_type_is_an_empty_list_and_an_unknown_one_is_missing(
     client: httpx.AsyncClient,
 ) -> None:
-    picture_has_no_cats = await client.get("/entities/cat")
-    assert picture_has_no_cats.json()["reasons"] == ["there is no entity type 'cat'; there are: vm"]
+    assert (await client.get("/entities/host")).json() == {"entities": [], "next": None}
+    unknown = await client.get("/entities/cat")
+    assert unknown.json()["reasons"] == ["there is no entity type 'cat'; there are: host, vm"]
+    without_class = (await client.get("/entities/disk")).json()
+    assert [each["name"] for each in without_class["entities"]] == ["d1"]
 
 
 async def test_locks_and_leftovers_are_listed(client: httpx.AsyncClient) -> None:

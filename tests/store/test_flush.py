@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from interlock.model.changes import Change, Record
 from interlock.model.errors import Bug, NameTaken
 from interlock.model.records import EntityRecord, EventRecord, StepRecord
+from interlock.model.refs import Ref
 from interlock.model.states import State, StepStatus, TaskState
 from interlock.store.codec import MAPPED, columns_of, row_function
 from interlock.store.database import Database
@@ -157,7 +158,7 @@ def test_several_changes_of_one_row_count_as_one(database: Database) -> None:
 
 
 def test_a_name_is_free_again_in_the_transaction_that_gives_it_up(database: Database) -> None:
-    taker = EntityRecord(replace(VM, id=UUID(int=77)), 1, 0, "web1", None, 1, "{}")
+    taker = EntityRecord(Ref("vm", UUID(int=77)), 1, 0, "web1", None, 1, "{}")
     write(database, [Change(None, taker), Change(ENTITY_VM, replace(ENTITY_VM, version=4, name="old"))])
     with database.reader() as reader:
         assert entities.by_name(reader, "vm", "web1") == taker
@@ -204,10 +205,10 @@ def test_what_cannot_change_is_a_bug(database: Database, old: Record, new: Recor
 
 def test_a_taken_name_is_said_by_name(database: Database) -> None:
     """Whether the other stands in the table or in the same transaction."""
-    twin = EntityRecord(replace(VM, id=UUID(int=77)), 1, 0, "web1", None, 1, "{}")
+    twin = EntityRecord(Ref("vm", UUID(int=77)), 1, 0, "web1", None, 1, "{}")
     with pytest.raises(NameTaken, match="already a vm named 'web1'"):
         write(database, [Change(None, twin)])
-    pair = [replace(twin, ref=replace(VM, id=UUID(int=n)), name="new") for n in (78, 79)]
+    pair = [replace(twin, ref=Ref("vm", UUID(int=n)), name="new") for n in (78, 79)]
     with pytest.raises(NameTaken, match="already a vm named 'new'"):
         write(database, [Change(None, each) for each in pair])
     renamed = replace(ENTITY_DISK, version=2, name="d")

@@ -1,20 +1,23 @@
 """What the writer, the recovery and the phases read."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, select, text
 
 from interlock.model.changes import Change
+from interlock.model.errors import Bug
 from interlock.model.records import EntityRecord, EntityRefRecord
 from interlock.model.refs import Ref
 from interlock.model.states import StepStatus, TaskState
 from interlock.store.database import Database
 from interlock.store.queries import engines, entities, flows, jobs, locks
 from interlock.store.queries.rows import PIECE
+from interlock.store.statements import execute
+from interlock.store.tables import job
 from tests.store.rows import (
     DISK,
     ENTITY_DISK,
@@ -162,3 +165,52 @@ def test_a_row_that_changed_is_read_as_it_is_now(database: Database) -> None:
     with database.reader() as reader:
         (rows,) = flows.load(reader, [FLOW])
     assert rows.tasks == (sent, OVER)
+
+
+def test_links_are_counted_once_for_each_entity(database: Database) -> None:
+    with database.writer().begin():
+        entities.raise_links(database.writer(), [VM, DISK, VM, OTHER])
+        entities.raise_links(database.writer(), [])
+    with database.reader() as reader:
+        assert entities.get(reader, [VM, DISK]) == {
+            VM: replace(ENTITY_VM, links=2),
+            DISK: replace(ENTITY_DISK, links=1),
+        }
+
+
+def test_a_statement_with_a_value_of_its_own_is_not_run_without_it(database: Database) -> None:
+    statement = select(job).where(job.c.term == 1)
+    with database.reader() as reader, pytest.raises(Bug, match=r"term_1.*bind them by name"):
+        execute(reader, statement, {})
+
+
+@pytest.mark.parametrize(
+    ("ask", "wanted"),
+    [
+        (lambda reader: flows.unfinished(reader), {"SCAN job USING INDEX job_unfinished"}),
+        (
+            lambda reader: entities.referring(reader, "vm", "disks", DISK),
+            {
+                "SEARCH entities USING INDEX sqlite_autoindex_entities_1 (type=? AND id=?)",
+                "SEARCH entity_refs USING COVERING INDEX entity_refs_by_target "
+                "(target_type=? AND target_id=? AND origin_type=? AND field=?)",
+            },
+        ),
+        (
+            lambda reader: entities.by_name(reader, "vm", "web1"),
+            {"SEARCH entities USING INDEX sqlite_autoindex_entities_2 (type=? AND name=?)"},
+        ),
+    ],
+)
+def test_no_query_walks_through_a_whole_table(
+    database: Database, ask: Callable[[Connection], object], wanted: set[str]
+) -> None:
+    """However long the history: what is asked often is found by an index that holds little else."""
+    asked: list[str] = []
+    with database.reader() as reader:
+        driver: Any = reader.connection.dbapi_connection
+        driver.set_trace_callback(asked.append)
+        ask(reader)
+        driver.set_trace_callback(None)
+        plans = [driver.execute(f"EXPLAIN QUERY PLAN {sql}").fetchall() for sql in asked if sql.startswith("SELECT")]
+    assert {row[3] for plan in plans for row in plan if row[3] != "LIST SUBQUERY 1"} == wanted

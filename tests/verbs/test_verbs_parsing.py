@@ -153,9 +153,7 @@ def test_an_id_must_be_a_canonical_uuid(bad: object) -> None:
         verbs.parse("Task.getStatus", {"taskID": bad})
 
 
-@pytest.mark.parametrize(
-    "bad", [0, -1, 10 * 1024**6, verbs.SIZE_BYTES_MAX + 1, "1024", 1024.0, True, None, 10**400]
-)
+@pytest.mark.parametrize("bad", [0, -1, 10 * 1024**6, verbs.SIZE_BYTES_MAX + 1, "1024", 1024.0, True, None, 10**400])
 def test_a_size_must_be_a_whole_number_of_bytes_up_to_8_eib(bad: object) -> None:
     with pytest.raises(InvalidParams, match=r"^Volume\.create: size: "):
         verbs.parse("Volume.create", {**CREATE, "size": bad})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -75,6 +75,7 @@ async def opened(config: AgentConfig, *, publish: Publish, setting: Setting = DE
         )
         locks = ResourceLocks(timeout_s=setting.lock_timeout_s)
         runner = Runner(table, setting.programs, host, workers=config.workers, locks=locks, die=setting.die)
+        failure: Exception | None = None
         try:
             async with asyncio.TaskGroup() as group:
                 running: set[asyncio.Task[None]] = set()
@@ -85,26 +86,33 @@ async def opened(config: AgentConfig, *, publish: Publish, setting: Setting = DE
                     task.add_done_callback(running.discard)
 
                 def recover() -> None:
-                    unfinished = {task.id for task in table.ledger.tasks.values() if not task.state.is_done}
-                    sweep = group.create_task(_sweep(host, unfinished))
+                    tasks = table.ledger.tasks
+                    known = {task_id for task_id in tasks if not tasks[task_id].state.is_done}
+                    orphans = [name for name in host.children.names() if name not in known]
+                    sweep = group.create_task(_sweep(host, orphans))
                     running.add(sweep)
                     sweep.add_done_callback(running.discard)
                     intake.recover()
 
                 intake = Intake(table, spawn, bounds=setting.bounds)
                 dispatcher = Dispatcher(config, intake, host, journal.incarnation)
-                yield Agent(dispatcher.handle, recover, journal.incarnation)
+                try:
+                    yield Agent(dispatcher.handle, recover, journal.incarnation)
+                except Exception as error:
+                    failure = error  # raised below as it is, and not in a group
                 for task in tuple(running):
                     task.cancel()
         finally:
             await journal.close()
+        if failure is not None:
+            raise failure
 
 
-async def _sweep(host: Host, unfinished: set[str]) -> None:
+async def _sweep(host: Host, orphans: Sequence[str]) -> None:
     """Ends and forgets children that no task waits for: of a lost journal, or of a task that just ended."""
-    for task_id in await host.blocking(host.children.names):
+    for task_id in orphans:
         child = host.children.find(task_id)
-        if task_id in unfinished or child is None:
+        if child is None:
             continue
         try:
             await end_child(host, child)

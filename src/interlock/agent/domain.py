@@ -153,10 +153,25 @@ class Domain:
     def children_elsewhere(self, image_id: str) -> Iterator[str]:
         """Volumes of other images that are built upon volumes of this one."""
         mine = {path.stem for path in self.image(image_id).glob("*.meta")}
-        for path in self.images.glob("*/*.meta"):
-            is_other = path.parent.name != image_id and not path.parent.name.startswith("_remove_")
-            if is_other and read_meta(path).get("PUUID") in mine:
-                yield path.stem
+        for folder in sorted(self.images.iterdir()):
+            if folder.name != image_id and not folder.name.startswith("_remove_"):
+                yield from (path.stem for path in _metas(folder) if _parent_id(path) in mine)
+
+
+def _metas(folder: Path) -> list[Path]:
+    """The descriptions in an image's folder; none where it was deleted meanwhile."""
+    try:
+        return sorted(path for path in folder.iterdir() if path.suffix == ".meta")
+    except FileNotFoundError:
+        return []
+
+
+def _parent_id(meta: Path) -> str | None:
+    """The parent that a description names; none where it was deleted meanwhile."""
+    try:
+        return read_meta(meta).get("PUUID")
+    except FileNotFoundError:
+        return None
 
 
 @dataclass(frozen=True, slots=True)

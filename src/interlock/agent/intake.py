@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -90,11 +91,7 @@ class Intake:
     async def run(self, verb: Verb, task_id: str | None, sender: Sender) -> HostTask:
         """Starts a task and waits for its end. Raises `Refused`; a failure is in the returned record."""
         started = await self.start(verb, task_id, sender)
-        ended = self._table.ends[started]
-        await ended.wait()
-        task = self._table[started]
-        if not task.is_kept:
-            self._table.remove(started, is_remembered=False)
+        task = await asyncio.shield(self._table.ends[started])  # others may wait for the same end
         await self._table.sync()
         return task
 
@@ -109,7 +106,7 @@ class Intake:
         await self._table.sync()
         stop.set()
         if _waits(task):
-            await ended.wait()
+            await asyncio.shield(ended)
             await self._table.sync()
 
     async def clear(self, task_id: str, sender: Sender) -> None:

@@ -60,14 +60,14 @@ class Ledger:
     def entries(self) -> Iterator[Entry]:
         """The shortest entries from which the same ledger comes."""
         yield {"kind": "low_water", "task": self.low_water, "flow": self.flow_low_water}
+        for task in self.tasks.values():
+            yield task.to_entry()
         for chunk in _chunks(self.terms.items()):
             yield {"kind": "terms", "terms": dict(chunk)}
         for ids in _chunks((task_id, 0) for task_id, term in self.closed.items() if term is None):
             yield {"kind": "cleared", "ids": [task_id for task_id, _ in ids]}
         for pairs in _chunks((task_id, term) for task_id, term in self.closed.items() if term is not None):
             yield {"kind": "forbidden", "terms": dict(pairs)}
-        for task in self.tasks.values():
-            yield task.to_entry()
 
     def is_too_old(self, task_id: str) -> bool:
         """Whether what is remembered does not reach back to this id: it may have run and been cleared."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from interlock import logs
 from interlock.agent.config import AgentConfig, BadConfig
+from interlock.agent.durable import FsyncFailed
 from interlock.agent.journal_format import JournalDamaged
 from interlock.agent.server import run
 from interlock.wire.server import PlainRefused
@@ -64,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             qemu_img=given.qemu_img,
         )
         asyncio.run(run(config))
-    except (BadConfig, JournalDamaged, PlainRefused, OSError) as error:
+    except (BadConfig, FsyncFailed, JournalDamaged, PlainRefused, OSError) as error:
         sys.stderr.write(f"interlock agent: {error}\n")
         return 1
     return 0

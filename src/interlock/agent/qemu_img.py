@@ -27,11 +27,8 @@ _ERROR_CHARS_MAX = 500
 class ImageInfo:
     """What `qemu-img info` says of one file, without looking behind it."""
 
-    format: str
     virtual_size: int
-    actual_size: int
     backing_file: str | None
-    data_file: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +40,17 @@ class QemuImg:
     copy_rate_bytes_per_s: int | None = None
 
     def info(self, path: Path, kind: VolumeFormat) -> ImageInfo:
-        """Looks at one file. The caller has read its header first: see `Domain.check_chain`."""
+        """Looks at one file, whose header was checked (`Domain.check_chain`). Raises `StepFailed`."""
         command = [self.program, "info", "-U", "-f", _FORMATS[kind], "--output=json", str(path)]
         try:
             found = json.loads(_run([*_LIMITS, *command], Code.IMAGE_NOT_OURS, _INFO_TIMEOUT_S))
-            return ImageInfo(
-                format=str(found["format"]),
-                virtual_size=int(found["virtual-size"]),
-                actual_size=int(found.get("actual-size", 0)),
-                backing_file=found.get("backing-filename"),
-                data_file=found.get("format-specific", {}).get("data", {}).get("data-file"),
-            )
+            data_file = found.get("format-specific", {}).get("data", {}).get("data-file")
+            shown = ImageInfo(int(found["virtual-size"]), found.get("backing-filename"))
         except (ValueError, KeyError, AttributeError) as error:
             raise StepFailed(Code.IMAGE_NOT_OURS, f"qemu-img says nothing of use about {path}") from error
+        if data_file is not None:
+            raise StepFailed(Code.IMAGE_NOT_OURS, f"{path} keeps its data in another file; that is refused")
+        return shown
 
     def create(
         self,

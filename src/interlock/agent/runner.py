@@ -55,11 +55,14 @@ class Runner:
         try:
             if not task.state.is_done:
                 await self._live(task)
-            await self._host.blocking(self._host.children.forget, task_id)
+            if self._host.children.find(task_id) is not None:
+                await self._host.blocking(self._host.children.forget, task_id)
+            if not task.is_kept:  # whoever waits for it has its record
+                self._table.remove(task_id, is_remembered=False)
         except FsyncFailed as failed:
             self._die(str(failed))
         except Exception:
-            log.exception("task_lost_by_a_bug", task_id=task_id, method=task.method)
+            log.exception("task_lost_by_a_bug", **_named(task))
             error = f"a mistake in the agent; see its log for task {task_id}, and look at the host"
             self._table.give_up(task_id, Failure(Code.GENERAL, error, is_unclean=True))
             await self._table.announce(task_id)
@@ -80,6 +83,7 @@ class Runner:
             else:
                 await self._undo(task.id, failure)
             await self._table.announce(task.id)
+            log.info("task_ended", **_named(task), state=self._table[task.id].state.value, failure=failure)
 
     async def _take_turn(self, task: HostTask, held: AsyncExitStack) -> None:
         """Takes the task's locks and a worker. Raises `StepFailed` if that fails or it is stopped first."""
@@ -133,9 +137,9 @@ class Runner:
             message = running_message(task.steps_done + 1, steps)
             self._table.change(task.id, is_begun=True, recoveries=recoveries, message=message)
             await self._table.sync()
-        hit = failpoints.before(f"agent_step_{step.name}")
+        hit = failpoints.before(f"agent_{task.method}_{step.name}")
         failure = await self._attempt(partial(_do_unless_it_holds, step, work, self._host, task.is_begun), task)
-        failpoints.after(f"agent_step_{step.name}", hit)
+        failpoints.after(f"agent_{task.method}_{step.name}", hit)
         return failure
 
     async def _undo(self, task_id: str, failure: Failure) -> None:
@@ -182,7 +186,7 @@ class Runner:
         except FsyncFailed:
             raise
         except Exception as bug:
-            log.exception("task_step_raised", task_id=task.id, method=task.method)
+            log.exception("task_step_raised", **_named(task))
             return Failure(Code.GENERAL, f"{type(bug).__name__} in the agent; see its log for task {task.id}")
         return None
 
@@ -198,6 +202,16 @@ async def _do_unless_it_holds(step: Step[Any], work: Work[Any], host: Host, is_r
     if is_resumed and step.holds is not None and await host.blocking(step.holds, work):
         return
     await step.do(work)
+
+
+def _named(task: HostTask) -> dict[str, str | None]:
+    """What every log line about a task says."""
+    return {
+        "task_id": task.id,
+        "method": task.method,
+        "flow": task.flow,
+        "correlation_id": task.correlation_id,
+    }
 
 
 def _failed(task: HostTask, failure: Failure | None) -> dict[str, Any]:  # Any: fields of HostTask

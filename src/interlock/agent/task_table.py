@@ -31,7 +31,8 @@ class TaskTable:
         self._answers: dict[str, dict[str, Any]] = {}  # Any: JSON values
         self.ledger = ledger
         self.stops: dict[str, asyncio.Event] = {}
-        self.ends: dict[str, asyncio.Event] = {}
+        #: Each task's record once it is done.
+        self.ends: dict[str, asyncio.Future[HostTask]] = {}
 
     def load(self) -> None:
         """Reads the journal. Raises `JournalDamaged`."""
@@ -110,7 +111,7 @@ class TaskTable:
 
     def report_progress(self, task_id: str, percent: int) -> None:
         """Notes the percentage done, which never goes back."""
-        self._progress[task_id] = max(percent, self._progress.get(task_id, 0))
+        self._progress[task_id] = max(min(percent, 99), self._progress.get(task_id, 0))  # 100 = done
         self._refresh(self[task_id])
 
     def status(self, task_id: str) -> TaskStatus:
@@ -128,8 +129,8 @@ class TaskTable:
     def _put(self, task: HostTask) -> HostTask:
         self._record(task.to_entry())
         self._refresh(task)
-        if task.state.is_done and not self.ends[task.id].is_set():
-            self.ends[task.id].set()
+        if task.state.is_done and not self.ends[task.id].done():
+            self.ends[task.id].set_result(task)
             self._unfinished -= 1
         return task
 
@@ -138,11 +139,12 @@ class TaskTable:
         self._journal.append(entry)
 
     def _watch(self, task: HostTask) -> None:
-        self.stops[task.id], self.ends[task.id] = asyncio.Event(), asyncio.Event()
+        self.stops[task.id] = asyncio.Event()
+        self.ends[task.id] = asyncio.get_running_loop().create_future()
         if task.is_stopping:
             self.stops[task.id].set()
         if task.state.is_done:
-            self.ends[task.id].set()
+            self.ends[task.id].set_result(task)
         else:
             self._unfinished += 1
         self._refresh(task)

@@ -94,7 +94,7 @@ def _read(answer: "httpx.Response") -> Any:
         return body
     if not isinstance(body, dict):
         body = {}
-    reasons = body.get("reasons") or [f"the server answered {answer.status_code} without a reason"]
+    reasons = body.get("reasons") or [f"the server answered {answer.status_code} and no reason in JSON"]
     if answer.status_code == 503:
         raise NoServer(Exit.FAILED, *reasons)
     raise Stop(_exit_code(answer.status_code), *reasons, job_id=body.get("job_id"))

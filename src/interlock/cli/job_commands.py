@@ -66,6 +66,8 @@ def run(
     accepted = _submit(context.client, body)
     as_json = context.wants_json(output)
     if wait:
+        if not as_json:
+            write(f"job {accepted['job_id']} accepted")
         _follow(context.client, accepted["job_id"], timeout_s=timeout, as_json=as_json)
     elif as_json:
         print_json(accepted)

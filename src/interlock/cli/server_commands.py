@@ -39,12 +39,18 @@ def serve(
         bool, typer.Option("--plain-hosts", help="No TLS to hosts; loopback addresses only.")
     ] = False,
     log_json: Annotated[bool, typer.Option("--log-json", help="Log lines as JSON.")] = False,
+    poll: Annotated[
+        float, typer.Option(help="Seconds between two looks at a host's tasks while they change.", min=0.05, max=60)
+    ] = 1.0,
+    group_commit: Annotated[
+        int, typer.Option(help="How many flows' writes share a transaction at most.", min=1, max=4096)
+    ] = 512,
 ) -> None:
     """Run the coordinator and answer on a Unix socket in the state folder; SIGTERM or Ctrl-C ends it."""
     from interlock import app  # late: everything hangs from it
 
     try:
-        app.serve(ServeConfig(state, catalog, plain_hosts, log_json))
+        app.serve(ServeConfig(state, catalog, plain_hosts, log_json, poll, group_commit))
     except app.CannotServe as error:
         raise Stop(Exit.FAILED, str(error)) from None
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from interlock.cli.client import Client, Cut, NoServer
+from interlock.cli.client import Cut, NoServer
 from interlock.cli.exits import Exit, Stop
 from interlock.cli.output import COLOURS, complain, console, plain, write
 from interlock.cli.show import step_name
@@ -15,12 +15,22 @@ if TYPE_CHECKING:
 
 #: how long one question for news waits; progress without an event is seen this late at most
 NEWS_S_MAX = 1.0
+#: the longer a job takes to read, the less often it is read: a rest of so many times as long
+REST_SHARE, REST_S_MAX = 2.0, 5.0
 #: how long a server may be away before watching gives up
 AWAY_S_MAX = 60.0
 #: how soon the next attempt follows while it is away
 RETRY_S = 0.5
 
 Job = Mapping[str, Any]
+
+
+class Asking(Protocol):
+    """What watching needs of the client."""
+
+    socket: str
+
+    def get(self, path: str, *, wait_s: float = 0.0, **query: Any) -> Any: ...
 
 
 class Screen(Protocol):
@@ -32,7 +42,7 @@ class Screen(Protocol):
 
 
 def watch(
-    client: Client,
+    client: Asking,
     job_id: str,
     screen: Screen,
     *,
@@ -52,11 +62,14 @@ def watch(
         try:
             if left_s is not None and left_s <= 0:
                 raise Stop(Exit.TIMEOUT, f"job {job_id} is not over after {timeout_s:g} s; it goes on")
-            job: Job = client.get(f"/jobs/{job_id}")
+            asked = monotonic_s()
+            job: Job = client.get(f"/jobs/{job_id}", brief=True)
+            took_s = monotonic_s() - asked
             away_since = None
             screen.show(job)
             if job["ended_at"] is not None:
                 return job
+            sleep(min(REST_S_MAX, REST_SHARE * took_s))
             wait_s = NEWS_S_MAX if left_s is None else min(NEWS_S_MAX, left_s)
             client.get(f"/jobs/{job_id}/events", after=job["events_total"], limit=1, wait_s=wait_s)
         except (NoServer, Cut) as error:
@@ -74,7 +87,7 @@ def _away(since: float | None, now: float, error: Stop) -> float:
     return since
 
 
-def how_to_come_back(client: Client, job_id: str) -> str:
+def how_to_come_back(client: Asking, job_id: str) -> str:
     """The line printed when a watcher leaves before the job's end."""
     return f"job {job_id} goes on; come back with `interlock --socket {client.socket} job watch {job_id}`"
 

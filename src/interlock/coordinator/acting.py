@@ -1,8 +1,7 @@
 """Acts on what is stored: tasks go to the host or the function that does them, watchers of jobs are woken."""
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -11,13 +10,14 @@ from interlock.clock import Clock
 from interlock.coordinator.engine import Engine
 from interlock.coordinator.host_watch import HostWatch, Patience
 from interlock.coordinator.local_tasks import LocalTasks
+from interlock.coordinator.waiting import Waiting
 from interlock.core.facts import Fact
 from interlock.core.flow import Flow
 from interlock.hosts.backend import Connect, HostLink, Unreachable
 from interlock.model.entities import Endpoint, HostEntity
-from interlock.model.records import CommandRecord, TaskRecord
+from interlock.model.records import TaskRecord
 from interlock.model.refs import Ref
-from interlock.model.states import State, TaskState
+from interlock.model.states import TaskState
 from interlock.store.database import Database
 from interlock.store.queries import entities
 
@@ -32,6 +32,7 @@ class Acting:
         clock: Clock,
         patience: Patience,
         connect: Connect,
+        waiting: Waiting,
     ) -> None:
         self._database = database
         self._catalog = catalog
@@ -42,8 +43,8 @@ class Acting:
         self._watches: dict[Ref[Any], HostWatch] = {}
         self._running: dict[Ref[Any], asyncio.Task[None]] = {}
         self._local = LocalTasks(catalog, self._tell)
-        self._watchers: dict[UUID, set[asyncio.Event]] = {}
-        self._ends: dict[UUID, list[asyncio.Future[CommandRecord]]] = {}
+        self._waiting = waiting
+        self._stopped = False
 
     def serve(self, engine: Engine) -> None:
         """Facts go to this engine."""
@@ -55,6 +56,7 @@ class Acting:
 
     async def stop(self) -> None:
         """Ends all connections and local functions."""
+        self._stopped = True
         for running in self._running.values():
             running.cancel()
         await asyncio.gather(*self._running.values(), return_exceptions=True)
@@ -63,8 +65,8 @@ class Acting:
     # tasks ------------------------------------------------------------------------------------------
 
     def task_stored(self, task: TaskRecord, term: int, *, fresh: bool) -> None:
-        if task.state in (TaskState.CLEARED, TaskState.CLEAR_FAILED):
-            return
+        if self._stopped or task.state in (TaskState.CLEARED, TaskState.CLEAR_FAILED):
+            return  # stopped: what is committed from now on is for the next engine
         if task.host is None:
             if task.state is TaskState.INITIALIZING:
                 self._local.take(task, fresh=fresh)
@@ -101,30 +103,7 @@ class Acting:
             raise Unreachable(f"{host} is no host: its class has no endpoint()")
         return entity.endpoint()
 
-    # watchers of jobs -------------------------------------------------------------------------------
+    # waiting for jobs -------------------------------------------------------------------------------
 
     def flow_stored(self, flow: Flow) -> None:
-        for waiting in self._watchers.get(flow.id, ()):
-            waiting.set()
-        if flow.root.state is State.ENDED:
-            for end in self._ends.pop(flow.id, ()):
-                if not end.done():
-                    end.set_result(flow.root)
-
-    @contextmanager
-    def watching(self, job_id: UUID) -> Iterator[asyncio.Event]:
-        """An event that is set whenever something of the job has been stored."""
-        event = asyncio.Event()
-        self._watchers.setdefault(job_id, set()).add(event)
-        try:
-            yield event
-        finally:
-            self._watchers[job_id].discard(event)
-            if not self._watchers[job_id]:
-                del self._watchers[job_id]
-
-    def end_of(self, job_id: UUID) -> "asyncio.Future[CommandRecord]":
-        """Resolves to the flow command once its end is stored, from now on."""
-        end: asyncio.Future[CommandRecord] = asyncio.get_running_loop().create_future()
-        self._ends.setdefault(job_id, []).append(end)
-        return end
+        self._waiting.flow_stored(flow)

@@ -23,6 +23,7 @@ from interlock.coordinator.acting import Acting
 from interlock.coordinator.engine import Engine
 from interlock.coordinator.host_watch import Patience
 from interlock.coordinator.runner import World
+from interlock.coordinator.waiting import LOOK_AGAIN, Waiting
 from interlock.coordinator.writer import SETS_MAX, Owner
 from interlock.core.flow import Flow
 from interlock.hosts.vdsm import connector
@@ -101,7 +102,8 @@ class Coordinator:
         self._keyring = keyring
         self._clock = clock
         self._settings = settings
-        self._waiting = 0
+        self._submitting = 0
+        self._waiting = Waiting()
         self._engine: Engine
         self._acting: Acting
         self._supervisor: asyncio.Task[None] | None = None
@@ -144,7 +146,7 @@ class Coordinator:
     async def _start_engine(self) -> None:
         settings = self._settings
         connect = connector(settings.tls_dir, plain_hosts=settings.plain_hosts)
-        self._acting = Acting(self._database, self.catalog, self._clock, settings.patience, connect)
+        self._acting = Acting(self._database, self.catalog, self._clock, settings.patience, connect, self._waiting)
         world = World(self.catalog, self._keyring, new_id, self._acting.incarnation_of)
         owner = await asyncio.to_thread(self._register)
         self._engine = Engine(
@@ -172,20 +174,29 @@ class Coordinator:
         for restart in range(RESTARTS_MAX + 1):
             try:
                 await self._engine.failed
-            except NotOwner as error:
-                self._give_up(error)
-                return
             except Exception as error:
                 _log.error("engine_failed", restart=restart, exc_info=error)
                 await self._stop_engine()
-                if restart == RESTARTS_MAX:
+                if isinstance(error, NotOwner) or restart == RESTARTS_MAX:
                     self._give_up(error)
                     return
-                await self._start_engine()
+                try:
+                    await self._start_engine()
+                except Exception as another:
+                    _log.error("engine_not_started", exc_info=another)
+                    self._give_up(another)
+                    return
+                self._waiting.look_again()
 
     def _give_up(self, error: Exception) -> None:
         if not self.failed.done():
             self.failed.set_exception(error)
+        self._waiting.give_up(error)
+
+    def _check_works(self) -> None:
+        if self.failed.done() and (error := self.failed.exception()) is not None:
+            kind = NotOwner if isinstance(error, NotOwner) else InterlockError
+            raise kind(f"this coordinator has stopped ({error}); open the database again")
 
     # commands ---------------------------------------------------------------------------------------
 
@@ -199,20 +210,21 @@ class Coordinator:
     ) -> Job[R]:
         """Accepts a command: returns after the commit that made it, or raises Refused (InvalidInput, Missing,
         KeyReused, or with the `job_id` of the job that shows the refusal)."""
+        self._check_works()
         id = new_id()
         submission = Submission(
             id, (new_id(), new_id(), new_id()), self.catalog.checked(command), _correlation(correlation_id, id),
             _checked_key(idempotency_key), user,
         )  # fmt: skip
-        if self._waiting >= SUBMISSIONS_MAX:
-            raise Refused(f"{self._waiting} submissions wait already; submit again later")
-        self._waiting += 1
+        if self._submitting >= SUBMISSIONS_MAX:
+            raise Refused(f"{self._submitting} submissions wait already; submit again later")
+        self._submitting += 1
         try:
             job_id, repeated = await asyncio.shield(self._engine.submit(submission)), False
         except Repeated as known:
             job_id, repeated = known.job_id, True
         finally:
-            self._waiting -= 1
+            self._submitting -= 1
         return Job(self, job_id, type(command), repeated=repeated)
 
     async def submit_input(
@@ -242,6 +254,7 @@ class Coordinator:
             with self.reading() as connection:
                 return leftovers.load(connection, leftover_id)
 
+        self._check_works()
         flow = await asyncio.to_thread(load)
         await self._engine.errand(flow, lambda known: leftovers.clear(known, leftover_id, by, reason, self._clock))
 
@@ -255,17 +268,21 @@ class Coordinator:
 
     async def wait_ended(self, job_id: UUID, timeout_s: float | None = None) -> CommandRecord:
         """The flow command once it has ended. Raises TimeoutError; Missing where there is no such job."""
-        end = self._acting.end_of(job_id)
-        if not self._engine.is_under_way(job_id):
-            root = await asyncio.to_thread(self._root, job_id)
-            if root.result is not None:
-                return root
         async with asyncio.timeout(timeout_s):
-            return await asyncio.shield(end)
+            while True:
+                with self._waiting.ending(job_id) as end:
+                    if not self._engine.is_under_way(job_id):
+                        root = await asyncio.to_thread(self._root, job_id)
+                        if root.result is not None:
+                            return root
+                    self._check_works()
+                    ended = await end
+                if ended is not LOOK_AGAIN:
+                    return ended
 
     async def changed(self, job_id: UUID, after_seq: int, timeout_s: float) -> None:
         """Returns when the job has events after `after_seq`, or at the timeout. Raises Missing."""
-        with self._acting.watching(job_id) as changed:
+        with self._waiting.changing(job_id) as changed:
             try:
                 async with asyncio.timeout(timeout_s):
                     while (await asyncio.to_thread(self._job, job_id)).events <= after_seq:

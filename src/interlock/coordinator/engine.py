@@ -17,7 +17,7 @@ from interlock.clock import Clock
 from interlock.coordinator.accepting import Repeated, Submission
 from interlock.coordinator.runner import ChangeSet, Runner, World, examine_all, was_refused
 from interlock.coordinator.snapshot import Snapshot
-from interlock.coordinator.work import Errand, Outcome, Slot, Work
+from interlock.coordinator.work import Asked, Errand, Outcome, Slot, Work
 from interlock.coordinator.writer import SETS_MAX, Owner, Writer
 from interlock.core import narration
 from interlock.core.facts import Examine, Fact
@@ -71,6 +71,7 @@ class Engine:
         self._facts_max = 1 if sets_max == 1 else SETS_MAX
         self._slots: dict[UUID, Slot] = {}
         self._timers: dict[UUID, asyncio.TimerHandle] = {}
+        self._stopped = False
         self._workers = [
             threading.Thread(target=self._work, name=f"interlock-worker-{n}", daemon=True) for n in range(workers)
         ]
@@ -84,6 +85,7 @@ class Engine:
 
     async def stop(self) -> None:
         """Ends workers and writer. What was not committed is forgotten; the next engine finds the rest."""
+        self._stopped = True
         for timer in self._timers.values():
             timer.cancel()
         for _ in self._workers:
@@ -94,11 +96,18 @@ class Engine:
         await asyncio.to_thread(self.writer.join)
         await asyncio.sleep(0)  # lets what the writer handed over arrive
         for slot in self._slots.values():
-            if slot.accepted is not None and not slot.accepted.done():
-                slot.accepted.set_exception(
-                    InterlockError("the engine stopped; submit again with the same idempotency key")
-                )
+            self._give_answer_up(slot)
         self.failed.cancel()
+
+    def _give_answer_up(self, slot: Slot) -> None:
+        """Nobody will run this slot any more: who waits for it learns so."""
+        if slot.accepted is not None and not slot.accepted.done():
+            slot.accepted.set_exception(
+                InterlockError("the engine stopped; submit again with the same idempotency key")
+            )
+        for asked in slot.errands:
+            if asked.done is not None and not asked.done.done():
+                asked.done.set_exception(InterlockError("the engine stopped; look whether it was done, and ask again"))
 
     # intake -----------------------------------------------------------------------------------------
 
@@ -109,11 +118,13 @@ class Engine:
         slot.accepted = self._loop.create_future()
         self._slots[submission.flow_id] = slot
         self._schedule(slot)
+        if self._stopped:
+            self._give_answer_up(slot)
         return slot.accepted
 
     def adopt(self, flow: Flow, claim: Errand) -> None:
         """Takes over a stored flow: `claim` writes the claim, and only its commit lets the flow go on."""
-        slot = Slot(flow, errands=[(claim, None)], claiming=True)
+        slot = Slot(flow, errands=[Asked(claim, is_claim=True)])
         self._slots[flow.id] = slot
         self._schedule(slot)
 
@@ -129,8 +140,10 @@ class Engine:
         the flow is not in memory already. Fails with what the errand raises."""
         slot = self._slots.setdefault(flow.id, Slot(flow))
         done: asyncio.Future[None] = self._loop.create_future()
-        slot.errands.append((errand, done))
+        slot.errands.append(Asked(errand, done))
         self._schedule(slot)
+        if self._stopped:
+            self._give_answer_up(slot)
         return done
 
     def is_under_way(self, flow_id: UUID) -> bool:
@@ -145,11 +158,15 @@ class Engine:
         return len(self._slots)
 
     def _schedule(self, slot: Slot) -> None:
-        if slot.busy or not (slot.mailbox or slot.submission or slot.errands):
+        if self._stopped or slot.busy or not (slot.mailbox or slot.submission or slot.errands):
             return
         slot.busy = True
-        facts, slot.mailbox = slot.mailbox[: self._facts_max], slot.mailbox[self._facts_max :]
-        work = Work(slot, facts, self._run_of(slot, facts), in_writer=slot.conflicts > CONFLICTS_MAX)
+        facts: list[Fact] = []
+        asked = slot.errands[0] if slot.errands and slot.submission is None else None
+        if asked is None:
+            facts, slot.mailbox = slot.mailbox[: self._facts_max], slot.mailbox[self._facts_max :]
+        run = self._run_of(slot, facts, asked)
+        work = Work(slot, facts, asked, run, in_writer=slot.conflicts > CONFLICTS_MAX)
         if work.in_writer:
             self.writer.put(work)
         else:
@@ -162,7 +179,7 @@ class Engine:
             while (work := self._ready.get()) is not None:
                 try:
                     work.change_set = work.run(connection)
-                except Exception as error:
+                except BaseException as error:  # a phase may raise SystemExit, and this thread must not end
                     self._loop.call_soon_threadsafe(self._run_failed, work, error)
                     continue
                 finally:
@@ -173,7 +190,7 @@ class Engine:
                 else:
                     self.writer.put(work)
 
-    def _run_of(self, slot: Slot, facts: list[Fact]) -> Callable[[Connection], ChangeSet | None]:
+    def _run_of(self, slot: Slot, facts: list[Fact], asked: Asked | None) -> Callable[[Connection], ChangeSet | None]:
         def run(connection: Connection) -> ChangeSet | None:
             started_s = self._clock.monotonic_s()
             snapshot = Snapshot(lambda: connection, self._world.catalog)
@@ -181,8 +198,8 @@ class Engine:
             try:
                 if slot.submission is not None:
                     runner.accept(slot.submission)
-                elif slot.errands:
-                    slot.errands[0][0](slot.flow)
+                elif asked is not None:
+                    asked.errand(slot.flow)
                     return runner.change_set(progress=False)
                 runner.take(facts)
                 return runner.change_set()
@@ -209,6 +226,12 @@ class Engine:
             self.failed.set_exception(error)
 
     def _batch_done(self, outcome: Outcome) -> None:
+        try:
+            self._take_outcome(outcome)
+        except Exception as error:  # a bug here must not leave flows hanging: a new engine starts from the rows
+            self._break(error)
+
+    def _take_outcome(self, outcome: Outcome) -> None:
         for work in outcome.committed:
             self._stored(work)
         for work in outcome.conflicted:
@@ -225,48 +248,48 @@ class Engine:
         slot.mailbox[:0] = work.facts
         self._schedule(slot)
 
-    def _run_failed(self, work: Work, error: Exception) -> None:
+    def _run_failed(self, work: Work, error: BaseException) -> None:
         """A run raised: a refused submission, or a bug, which parks its flow and no other."""
         slot = work.slot
-        slot.busy = False
+        slot.busy, slot.conflicts = False, 0
         if slot.submission is not None:
             del self._slots[slot.flow.id]
             assert slot.accepted is not None
             if not slot.accepted.done():
                 expected = isinstance(error, (Refused, Repeated))
                 slot.accepted.set_exception(error if expected else _bug(slot, error))
-        elif slot.errands:
-            self._errand_failed(slot, error)
-        elif slot.flow.root.attention is None:
-            words = str(_bug(slot, error))
-            now = self._clock.now_us()
-            slot.errands.append((lambda flow: narration.raise_attention(flow, flow.root, words, now), None))
+        elif work.asked is not None:
+            self._errand_failed(slot, work.asked, error)
+        else:
+            bug = _bug(slot, error)
+            if slot.flow.root.attention is None:
+                words, now = str(bug), self._clock.now_us()
+                slot.errands.append(Asked(lambda flow: narration.raise_attention(flow, flow.root, words, now)))
             self._schedule(slot)
 
-    def _errand_failed(self, slot: Slot, error: Exception) -> None:
-        _, done = slot.errands.pop(0)
-        if done is None:
+    def _errand_failed(self, slot: Slot, asked: Asked, error: BaseException) -> None:
+        slot.errands.remove(asked)
+        if asked.done is None:
             self._break(_bug(slot, error))
-        elif not done.done():
-            done.set_exception(error if isinstance(error, Refused) else _bug(slot, error))
+        elif not asked.done.done():
+            asked.done.set_exception(error if isinstance(error, Refused) else _bug(slot, error))
         self._release(slot)
 
     def _stored(self, work: Work) -> None:
         """A run is committed (or changed nothing): now, and only now, the world may see it."""
-        slot, flow = work.slot, work.slot.flow
-        claimed, slot.claiming = slot.claiming, False
+        slot, flow, asked = work.slot, work.slot.flow, work.asked
         flow.committed()
-        slot.busy, slot.conflicts = False, 0
         if slot.submission is not None:
             self._accepted(slot)
-        elif slot.errands:
-            _, done = slot.errands.pop(0)
-            if done is not None and not done.done():
-                done.set_result(None)
+        elif asked is not None:
+            slot.errands.remove(asked)
+            if asked.done is not None and not asked.done.done():
+                asked.done.set_result(None)
         if work.change_set is not None:
             self._act(flow, work.change_set)
-        if claimed and flow.job.claims <= CLAIMS_MAX:
+        if asked is not None and asked.is_claim and flow.job.claims <= CLAIMS_MAX:
             self._resume(slot)
+        slot.busy, slot.conflicts = False, 0  # only now: acting may bring facts, which must not change the flow yet
         self._release(slot)
 
     def _release(self, slot: Slot) -> None:
@@ -339,6 +362,6 @@ def _wants_action(change: Change) -> bool:
     return not isinstance(old, TaskRecord) or (old.state, old.incarnation) != (new.state, new.incarnation)
 
 
-def _bug(slot: Slot, error: Exception) -> Bug:
+def _bug(slot: Slot, error: BaseException) -> Bug:
     _log.error("run_failed", flow=str(slot.flow.id), exc_info=error)
     return Bug(f"flow {slot.flow.id}: {type(error).__name__}: {error}; see the log, and report it")

@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 
 from interlock.clock import Clock
 from interlock.coordinator.recovery import assembled
+from interlock.core.ending import untouchable
 from interlock.core.flow import Flow
 from interlock.model.errors import Missing, Refused
 from interlock.store.queries import flows, leftovers
@@ -30,8 +31,13 @@ def clear(flow: Flow, leftover_id: UUID, by: str, reason: str, clock: Clock) -> 
         raise Refused(f"say why leftover {leftover_id} may be cleared: what was found on {leftover.host}")
     now = clock.now_us()
     flow.put_leftover(replace(leftover, cleared_at=now, cleared_by=by, cleared_reason=reason))
+    refusing = untouchable(flow)
     for lock in list(flow.locks.values()):
-        if lock.leftover_id == leftover_id:
+        if lock.leftover_id != leftover_id:
+            continue
+        if lock.ref in refusing:  # another task of unknown fate may touch it as well
+            flow.put_lock(replace(lock, leftover_id=refusing[lock.ref]))
+        else:
             flow.drop_lock(lock.ref)
     flow.add_event(
         now, "leftover_cleared", f"{leftover.reason}: cleared by {by}: {reason}", user=by,

@@ -27,6 +27,7 @@ class LocalTasks:
         self._tell = tell
         self._slots = asyncio.Semaphore(RUNNING_MAX)
         self._running: set[asyncio.Task[None]] = set()
+        self._stopped = False
 
     def take(self, task: TaskRecord, *, fresh: bool) -> None:
         """Runs a new task; one that a crash interrupted is run again where that is declared harmless."""
@@ -44,6 +45,7 @@ class LocalTasks:
 
     async def stop(self) -> None:
         """Cancels what runs; the next engine finds it interrupted."""
+        self._stopped = True
         for running in self._running:
             running.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
@@ -61,8 +63,11 @@ class LocalTasks:
                 answer = await function(**arguments)
             else:
                 answer = await asyncio.to_thread(function, **arguments)
-            answer_json = json.dumps(answer, ensure_ascii=False)
-        except Exception as error:
+            answer_json = json.dumps(answer)
+        except (Exception, asyncio.CancelledError, SystemExit) as error:
+            if self._stopped and isinstance(error, asyncio.CancelledError):
+                raise
             _log.info("local_function_raised", function=task.method, task=str(task.id), exc_info=error)
-            return TaskEnded(task.id, Outcome.FAILED, message=f"{type(error).__name__}: {error}")
+            words = f"{type(error).__name__}: {error}".encode(errors="backslashreplace").decode()
+            return TaskEnded(task.id, Outcome.FAILED, message=words)
         return TaskEnded(task.id, Outcome.SUCCEEDED, answer_json=answer_json, message="returned")

@@ -123,13 +123,13 @@ class PhaseDb:
     def add(self, entity: Entity) -> None:
         if self.exists(entity.ref):
             raise Refused(f"{entity.ref} exists already; take a new id from db.new")
-        if entity.name is not None and self.named(type(entity), entity.name) is not None:
-            raise NameTaken(f"there is a {entity.entity_type} named {entity.name!r} already; choose another name")
+        self._check_name(entity)
         self._write(entity.ref, entity)
 
     def put(self, entity: Entity) -> None:
         if not self.exists(entity.ref):
             raise Missing(f"{entity.ref} does not exist; db.add adds new entities")
+        self._check_name(entity)
         self._write(entity.ref, entity)
 
     def remove(self, ref: Ref[Any]) -> None:
@@ -145,6 +145,17 @@ class PhaseDb:
 
     def restore(self) -> None:
         restoring.restore(self, self._flow, self._command, self._catalog)
+
+    def is_name_free(self, entity: Entity) -> bool:
+        """Whether no other entity of its type has its name."""
+        former = self.record(entity.ref)
+        if entity.name is None or (former is not None and former.name == entity.name):
+            return True
+        return self.named(type(entity), entity.name) is None
+
+    def _check_name(self, entity: Entity) -> None:
+        if not self.is_name_free(entity):
+            raise NameTaken(f"there is a {entity.entity_type} named {entity.name!r} already; choose another name")
 
     def _write(self, ref: Ref[Any], entity: Entity | None) -> None:
         before = self.record(ref)

@@ -46,15 +46,20 @@ def _put_back(db: "PhaseDb", row: SnapshotRecord, catalog: Catalog) -> None:
         elif current is not None:
             db.log(f"{row.ref} was added and then changed by others; it stays", warning=True)
     elif after is None:  # it was removed
-        if current is None:
-            db.store(row.ref, _entity(catalog, row.ref, before))
+        entity = _entity(catalog, row.ref, before)
+        if current is None and db.is_name_free(entity):
+            db.store(row.ref, entity)
+        elif current is None:
+            db.log(f"{row.ref} is not restored: its name {entity.name!r} was taken by others since", warning=True)
     elif current is None:
         db.log(f"{row.ref} was removed by others; it is not restored", warning=True)
     else:
         ours = {name for name in before if before[name] != after.get(name)}
         kept = {name for name in ours if current.get(name) != after.get(name)}
+        if "name" in ours - kept and not db.is_name_free(_entity(catalog, row.ref, before)):
+            kept.add("name")
         if kept:
-            db.log(f"{row.ref}: {', '.join(sorted(kept))} changed by others since; not restored", warning=True)
+            db.log(f"{row.ref}: {', '.join(sorted(kept))} changed or taken by others since; not restored", warning=True)
         back = {name: before[name] if name in ours - kept else value for name, value in current.items()}
         if back != current:
             db.store(row.ref, _entity(catalog, row.ref, back))

@@ -37,7 +37,7 @@ from interlock.core.facts import (
     StartRefused,
 )
 from interlock.core.flow import Flow
-from interlock.core.lifecycle import decide
+from interlock.core.lifecycle import decide, is_still_due
 from interlock.core.planning import Author, Described
 from interlock.model.changes import Change
 from interlock.model.errors import Bug, Refused
@@ -132,6 +132,8 @@ class Runner:
                 self._later += [each.command_id for each in due]
                 return
             each = due.pop()
+            if not is_still_due(self._flow, each, self._now):
+                continue
             match each:
                 case Start():
                     due += self._start_one(each.command_id)
@@ -299,7 +301,8 @@ class Runner:
             "phase_raised", command=command.name, phase=str(phase), command_id=str(command.id),
             flow=str(command.flow_id), correlation_id=command.correlation_id, exc_info=error,
         )  # fmt: skip
-        return f"{phase} of {command.title} raised {type(error).__name__}: {error}"
+        words = f"{phase} of {command.title} raised {type(error).__name__}: {error}"
+        return words.encode(errors="backslashreplace").decode()  # names of files may be no Unicode
 
 
 def _refusal(command: CommandRecord, reasons: Sequence[str]) -> Failure:

@@ -16,6 +16,15 @@ from interlock.core.flow import Flow
 Errand = Callable[[Flow], None]
 
 
+@dataclass(frozen=True)
+class Asked:
+    """An errand with who waits for its commit. After that of the claim the flow goes on."""
+
+    errand: Errand
+    done: "asyncio.Future[None] | None" = None
+    is_claim: bool = False
+
+
 @dataclass
 class Slot:
     """A flow in memory. It has one run at a time; facts that come meanwhile wait in the mailbox."""
@@ -26,9 +35,7 @@ class Slot:
     conflicts: int = 0
     submission: Submission | None = None
     accepted: "asyncio.Future[UUID] | None" = None
-    errands: list[tuple[Errand, "asyncio.Future[None] | None"]] = field(default_factory=list)
-    #: the errand in hand is the claim, after whose commit the flow goes on
-    claiming: bool = False
+    errands: list["Asked"] = field(default_factory=list)
 
 
 @dataclass
@@ -37,6 +44,8 @@ class Work:
 
     slot: Slot
     facts: list[Fact]
+    #: what this run is for, chosen when it is scheduled: an errand runs alone, others wait their turn
+    asked: Asked | None
     run: Callable[[Connection], ChangeSet | None]
     change_set: ChangeSet | None = None
     #: run by the writer itself, inside its transaction
@@ -49,4 +58,4 @@ class Outcome:
 
     committed: list[Work] = field(default_factory=list)
     conflicted: list[Work] = field(default_factory=list)
-    failed: list[tuple[Work, Exception]] = field(default_factory=list)
+    failed: list[tuple[Work, BaseException]] = field(default_factory=list)

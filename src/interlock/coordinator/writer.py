@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, ProgrammingError
 
 from interlock import failpoints
 from interlock.coordinator.checking import Checker
@@ -24,6 +24,8 @@ from interlock.store.queries import engines, entities
 #: bounds of one transaction
 SETS_MAX = 512
 ROWS_MAX = 20_000
+#: errors of what is written, not of the database: the run at fault is found, and no other suffers
+AT_FAULT = (IntegrityError, DataError, InterfaceError, ProgrammingError, InterlockError, OverflowError, UnicodeError)
 
 
 class Owner:
@@ -55,6 +57,7 @@ class Writer(threading.Thread):
         self._broken = broken
         self._sets_max = sets_max
         self._queue: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
+        self._first: Work | None = None
         #: how many transactions were committed
         self.commits = 0
 
@@ -73,19 +76,26 @@ class Writer(threading.Thread):
             self._broken(error)
 
     def _next_batch(self) -> list[Work]:
-        """At least one run, and all that wait behind it up to the bounds; empty when it is to stop."""
+        """At least one run, and all that wait behind it up to the bounds; empty when it is to stop. What is to
+        be run here is alone in its batch: no other may come between what it reads and its commit."""
         batch: list[Work] = []
         rows = 0
         while len(batch) < self._sets_max and rows < ROWS_MAX:
+            work, self._first = self._first, None
             try:
-                work = self._queue.get(block=not batch)
+                work = work or self._queue.get(block=not batch)
             except queue.Empty:
                 break
             if work is None:
                 if batch:
                     self._queue.put(None)
                 break
+            if work.in_writer and batch:
+                self._first = work
+                break
             batch.append(work)
+            if work.in_writer:
+                break
             rows += len(work.change_set.changes) if work.change_set is not None else 0
         return batch
 
@@ -103,6 +113,7 @@ class Writer(threading.Thread):
             transaction.commit()
         except BaseException:
             transaction.close()
+            self._connection.invalidate()  # after a COMMIT that failed it may be anywhere; the next engine's is new
             raise
         failpoints.after("commit", hit)
         owner.seq += 1
@@ -113,7 +124,7 @@ class Writer(threading.Thread):
         """A flow that met others too often runs its phases inside the transaction."""
         try:
             work.change_set = work.run(self._connection)
-        except Exception as error:
+        except BaseException as error:  # as in a worker: nothing that a phase raises ends this thread
             outcome.failed.append((work, error))
             return False
         return True
@@ -125,7 +136,7 @@ class Writer(threading.Thread):
         savepoint = self._connection.begin_nested()
         try:
             self._flush(works)
-        except (IntegrityError, InterlockError, OverflowError) as error:
+        except AT_FAULT as error:
             savepoint.rollback()
             if len(works) > 1:
                 middle = len(works) // 2

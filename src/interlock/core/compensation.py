@@ -18,9 +18,9 @@ def next_to_undo(flow: Flow, command: CommandRecord) -> UUID | None:
         queue = [row.id for row in undo_queue(flow, command) if row.undo is None]
         flow.undo_queues[command.id] = queue
     while queue:
-        undone = flow.commands[queue.pop()]
-        if undone.undo is None:
-            return undone.id
+        if flow.commands[queue[-1]].undo is None:
+            return queue[-1]  # stays until its undo is written: what is due may be put off to another run
+        queue.pop()
     return None
 
 

@@ -53,6 +53,22 @@ def decide(flow: Flow, fact: Fact, now: int) -> list[Due]:
     return due
 
 
+def is_still_due(flow: Flow, due: Due, now: int) -> bool:
+    """Whether the rows still ask for it: two facts may make one thing due twice, and it may be run once only."""
+    command = flow.commands[due.command_id]
+    if command.attention is not None:
+        return False
+    match due:
+        case Start():
+            return command.state is State.PENDING
+        case EndPhase():
+            waits = command.phase_ran or (command.retry_at is not None and command.retry_at > now)
+            return command.state is State.FINALIZING and command.phase is due.phase and not waits
+        case Compensate():
+            free = command.open == 0 and flow.commands[due.undone].undo is None
+            return command.state is State.COMPENSATING and free
+
+
 def _take(flow: Flow, fact: Fact, now: int) -> list[UUID]:
     """Writes the fact down; returns the commands to examine because of it."""
     match fact:

@@ -13,6 +13,8 @@ from interlock.model.states import Outcome, TaskState
 
 #: the host's word for "failed, and something of it may remain"
 CLEAN_FAILURE = "cleanFailure"
+#: the host's word for a task that is at work
+RUNNING = "running"
 
 TaskFact = TaskBound | TaskAnswered | TaskProgressed | TaskEnded | TaskCleared
 
@@ -47,7 +49,8 @@ def _progressed(flow: Flow, task: TaskRecord, fact: TaskProgressed, now: int) ->
     if task.state is not TaskState.POLLING:
         return
     progress = max(task.progress, fact.progress or 0)
-    if (progress, fact.host_state) != (task.progress, task.host_state):
+    # that a watched task runs is no news; how far it is, or that it stops, is
+    if progress > task.progress or fact.host_state not in (task.host_state, RUNNING):
         row = replace(task, progress=progress, host_state=fact.host_state, message=fact.message)
         _put(flow, row, now)
 

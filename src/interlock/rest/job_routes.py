@@ -30,6 +30,14 @@ class JobsQuery(BaseModel):
     status: StepStatus | None = None
 
 
+class JobQuery(BaseModel):
+    """How much of a job is shown."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    brief: bool = False
+
+
 class EventsQuery(BaseModel):
     """Which events are wanted, and how long to wait for the first."""
 
@@ -73,10 +81,10 @@ def router(coordinator: Coordinating, reading: Reading, stopping: asyncio.Event,
         """The jobs, newest first."""
         return as_json(await reading(jobs.page, limit=query.limit, before=query.before, status=query.status))
 
-    @routes.get("/{job_id}", dependencies=[Depends(no_query)])
-    async def show_job(job_id: UUID) -> Response:
-        """Everything of one job."""
-        return as_json(_there(await reading(job.one, job_id), job_id))
+    @routes.get("/{job_id}")
+    async def show_job(job_id: UUID, query: Annotated[JobQuery, Query()]) -> Response:
+        """Everything of one job; with `brief`, without commands, tasks, locks and events."""
+        return as_json(_there(await reading(job.brief if query.brief else job.one, job_id), job_id))
 
     @routes.get("/{job_id}/events")
     async def list_events(job_id: UUID, query: Annotated[EventsQuery, Query()]) -> Response:

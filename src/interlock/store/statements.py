@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ClauseElement, Connection, CursorResult, Dialect
+from sqlalchemy import ClauseElement, Connection, Dialect
 
 from interlock.model.errors import Bug
 
@@ -20,11 +20,24 @@ def compiled(statement: ClauseElement, order: tuple[str, ...], dialect: Dialect)
     return sql
 
 
-def execute(connection: Connection, statement: ClauseElement, values: Values) -> CursorResult[Any]:
-    """Runs a statement by its compiled SQL. `statement` must be the same object at every call; ids in the
+def execute(connection: Connection, statement: ClauseElement, values: Values) -> list[Any]:
+    """The rows of a query by its compiled SQL. `statement` must be the same object at every call; ids in the
     rows are as the driver has them."""
     sql, placeholders = _kept(statement, connection.dialect)
-    return connection.exec_driver_sql(sql, tuple(_bound(connection, values[name]) for name in placeholders))
+    return fetch(connection, sql, tuple(_bound(connection, values[name]) for name in placeholders))
+
+
+def fetch(connection: Connection, sql: str, values: tuple[Any, ...]) -> list[Any]:
+    """The rows of a query, asked of the driver itself: a result of SQLAlchemy costs several times the query.
+    Its errors are the driver's own."""
+    if not connection.in_transaction():
+        connection.begin()  # as SQLAlchemy does before the first statement
+    cursor = connection.connection.cursor()
+    try:
+        cursor.execute(sql, values)
+        return list(cursor.fetchall())
+    finally:
+        cursor.close()
 
 
 def execute_many(connection: Connection, statement: ClauseElement, rows: Sequence[Values]) -> None:

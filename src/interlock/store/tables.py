@@ -129,7 +129,7 @@ job = _table(
     JobRecord,
     UniqueConstraint("idempotency_key"),
     Index("job_by_start", "started_at"),
-    Index("job_unfinished", "id", **_where("ended_at IS NULL")),
+    Index("job_unfinished", "started_at", "id", **_where("ended_at IS NULL")),
     key=("id",),
     checks={
         "ended": "(ended_at IS NULL) = (result IS NULL)",

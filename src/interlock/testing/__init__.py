@@ -1,1 +1,1 @@
-"""For the tests of one's own commands: a coordinator, hosts and a clock in the test's hand."""
+"""For those who test: real processes of a small site, started, killed and started again."""

@@ -19,10 +19,9 @@ from interlock.views.words import Json, moment, refs, text, value
 
 def one(connection: Connection, job_id: UUID) -> Json | None:
     """Everything of a job, its last events included; None where there is no such job."""
-    found = records(connection, JobRecord, job.c.id == job_id)
-    if not found:
+    shown = brief(connection, job_id)
+    if shown is None:
         return None
-    (record,) = found
     commands = records(
         connection,
         CommandRecord,
@@ -35,19 +34,31 @@ def one(connection: Connection, job_id: UUID) -> Json | None:
         async_tasks.c.flow_id == job_id,
         order_by=[async_tasks.c.created_at, async_tasks.c.command_id, async_tasks.c.position],
     )
-    root = next((command for command in commands if command.id == job_id), None)
+    return {
+        **shown,
+        "commands": [_command(each) for each in commands],
+        "tasks": [_task(each) for each in tasks],
+        "locks": locks.of_job(connection, job_id),
+        "events": events.last(connection, job_id),
+    }
+
+
+def brief(connection: Connection, job_id: UUID) -> Json | None:
+    """What one follows while it runs: steps, failure, result, leftovers; without commands, tasks, locks and
+    events."""
+    found = records(connection, JobRecord, job.c.id == job_id)
+    if not found:
+        return None
+    (record,) = found
+    root = records(connection, CommandRecord, command_entities.c.id == job_id)
     return {
         **summaries(connection, found)[0],
         "idempotency_key": record.idempotency_key,
         "parameters": value(record.parameters_json),
         "steps": _steps(connection, record),
-        "commands": [_command(each) for each in commands],
-        "tasks": [_task(each) for each in tasks],
-        "failure": _failure(root.failure_json) if root else None,
-        "value": value(root.value_json) if root else None,
+        "failure": _failure(root[0].failure_json) if root else None,
+        "value": value(root[0].value_json) if root else None,
         "leftovers": leftovers.of_job(connection, job_id),
-        "locks": locks.of_job(connection, job_id),
-        "events": events.last(connection, job_id),
         "events_total": record.events,
     }
 

@@ -8,6 +8,7 @@ from contextlib import suppress
 from interlock.agent.children import Child, Fate
 from interlock.agent.domain import Volume
 from interlock.agent.publishing import discard_part, prepare_part, publish, refuse_existing, withdraw
+from interlock.agent.qcow2 import references
 from interlock.agent.qemu_img import progress_percent, reason
 from interlock.agent.records import StepFailed
 from interlock.agent.resource_locks import Resource
@@ -21,7 +22,7 @@ from interlock.agent.steps import (
     image_resource,
     stopped,
 )
-from interlock.verbs import Code, VolumeCopy
+from interlock.verbs import Code, VolumeCopy, VolumeFormat
 
 Copying = Work[VolumeCopy]
 
@@ -37,7 +38,9 @@ def _check_files(work: Copying) -> None:
     domain = work.host.domains.find(verb.storagedomainID)
     source = domain.volume(verb.imageID, verb.volumeID)
     domain.check_chain(source)
-    work.host.qemu_img.info(source.path, source.format)
+    shown = work.host.qemu_img.info(source.path, source.format)
+    if source.format is VolumeFormat.COW and shown.backing_file != references(source.path).backing_file:
+        raise StepFailed(Code.IMAGE_NOT_OURS, f"{source.path}: its header and qemu-img name different parents")
     refuse_existing(_target(work))
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import Column, Connection, Dialect, Select, bindparam
 
 from interlock.model.refs import Ref
-from interlock.store.statements import compiled
+from interlock.store.statements import compiled, fetch
 
 #: how many ids a statement has room for; what is not needed repeats the last id
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 500)
@@ -33,7 +33,7 @@ def rows_by_ref(
             piece = found[start : start + SIZES[-1]]
             size = next(size for size in SIZES if size >= len(piece))
             values = (kind, *piece, *[piece[-1]] * (size - len(piece)))
-            yield from connection.exec_driver_sql(_sql(query, named, size, connection.dialect), values)
+            yield from fetch(connection, _sql(query, named, size, connection.dialect), values)
 
 
 def as_id(value: Any) -> UUID:

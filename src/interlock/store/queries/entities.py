@@ -18,14 +18,19 @@ _origin = (_links.c.origin_type, _links.c.origin_id)
 _GET = select(_entities)
 _VERSIONS = select(*_named, _entities.c.version, _entities.c.links)
 _BY_NAME = select(_entities).where(_entities.c.type == bindparam("kind"), _entities.c.name == bindparam("called"))
+# by subquery: joined, SQLite would walk through all entities of the type for the sake of the order
 _REFERRING = (
     select(_entities)
-    .join(_links, (_links.c.origin_type == _entities.c.type) & (_links.c.origin_id == _entities.c.id))
     .where(
-        _links.c.target_type == bindparam("target_type"),
-        _links.c.target_id == bindparam("target_id"),
-        _links.c.origin_type == bindparam("kind"),
-        _links.c.field == bindparam("field"),
+        _entities.c.type == bindparam("kind"),
+        _entities.c.id.in_(
+            select(_links.c.origin_id).where(
+                _links.c.target_type == bindparam("target_type"),
+                _links.c.target_id == bindparam("target_id"),
+                _links.c.origin_type == bindparam("kind"),
+                _links.c.field == bindparam("field"),
+            )
+        ),
     )
     .order_by(_entities.c.id)
 )
@@ -45,8 +50,8 @@ def get(connection: Connection, refs: Iterable[Ref[Any]]) -> dict[Ref[Any], Enti
 
 def by_name(connection: Connection, type: str, name: str) -> EntityRecord | None:
     """The entity of that type and name."""
-    row = execute(connection, _BY_NAME, {"kind": type, "called": name}).first()
-    return None if row is None else _entity(row)
+    rows = execute(connection, _BY_NAME, {"kind": type, "called": name})
+    return _entity(rows[0]) if rows else None
 
 
 def referring(connection: Connection, type: str, field: str, target: Ref[Any]) -> list[EntityRecord]:

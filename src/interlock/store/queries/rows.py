@@ -1,12 +1,11 @@
 """Records by a list of ids or refs, whatever their table."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby, islice
-from operator import attrgetter
+from itertools import islice
 from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import Column, ColumnElement, Connection, Select, Table, and_, or_, select
+from sqlalchemy import Column, ColumnElement, Connection, Select, Table, select
 
 from interlock.model.refs import Ref
 from interlock.store.codec import MAPPED, read
@@ -58,14 +57,3 @@ def _refs(connection: Connection, table: Table, owners: Sequence[UUID]) -> dict[
         for id, kind, entity_id in connection.execute(query.order_by(owner, table.c.position)):
             found[id] = (*found.get(id, ()), Ref(kind, entity_id))
     return found
-
-
-def among(kind: Column[str], id: Column[UUID], refs: Sequence[Ref[Any]]) -> ColumnElement[bool]:
-    """That two columns name one of the refs (at most PIECE)."""
-    ordered = sorted(refs, key=attrgetter("type"))
-    return or_(
-        *(
-            and_(kind == type_, id.in_([ref.id for ref in group]))
-            for type_, group in groupby(ordered, key=attrgetter("type"))
-        )
-    )

@@ -44,7 +44,7 @@ def create_job() -> None:
     op.create_index(
         "job_unfinished",
         "job",
-        ["id"],
+        ["started_at", "id"],
         unique=False,
         sqlite_where=sa.text("ended_at IS NULL"),
         postgresql_where=sa.text("ended_at IS NULL"),

@@ -1,0 +1,82 @@
+"""The ledger: its shorter entries say the same, and what it forgets it refuses."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from interlock.agent.journal_format import Entry
+from interlock.agent.ledger import Ledger
+from interlock.agent.records import Failure, HostTask
+from interlock.agent.task_machine import Inner
+
+IDS = [f"0190a0b0-0000-7000-8000-{number:012x}" for number in range(8)]
+TASK = HostTask(
+    id=IDS[0],
+    method="Image.delete",
+    params={"imageID": IDS[1], "force": False},
+    flow=IDS[2],
+    term=3,
+    correlation_id="c",
+    state=Inner.RECOVERING,
+    code=411,
+    message="m",
+    steps_done=2,
+    is_begun=True,
+    recoveries=("a", "b"),
+    is_stopping=True,
+    failure=Failure(411, "stopped", True),
+    is_kept=False,
+)
+
+
+def folded(entries: list[Entry], closed_max: int = 3) -> Ledger:
+    ledger = Ledger(closed_max=closed_max, flows_max=3)
+    for entry in entries:
+        ledger.apply(entry)
+    return ledger
+
+
+def facts(ledger: Ledger) -> object:
+    return (ledger.tasks, ledger.closed, ledger.low_water, ledger.terms, ledger.flow_low_water)
+
+
+def test_a_record_comes_back_whole() -> None:
+    assert HostTask.from_entry(TASK.to_entry()) == TASK
+
+
+ENTRIES = st.one_of(
+    st.sampled_from(IDS).map(lambda id_: HostTask(id_, "Image.delete", {}).to_entry()),
+    st.sampled_from(IDS).map(lambda id_: {"kind": "cleared", "ids": [id_]}),
+    st.tuples(st.sampled_from(IDS), st.integers(0, 5)).map(lambda p: {"kind": "forbidden", "terms": dict([p])}),
+    st.tuples(st.sampled_from(IDS), st.integers(0, 5)).map(lambda p: {"kind": "terms", "terms": dict([p])}),
+)
+
+
+@given(st.lists(ENTRIES, max_size=40))
+def test_the_shorter_entries_say_the_same_and_are_bounded(entries: list[Entry]) -> None:
+    ledger = folded(entries)
+    again = folded(list(ledger.entries()))
+    assert facts(again) == facts(ledger)
+    assert len(ledger.closed) <= 3
+    assert len(ledger.terms) <= 3
+
+
+@given(st.lists(ENTRIES, max_size=40))
+def test_every_id_that_was_ever_closed_stays_refused_or_was_started(entries: list[Entry]) -> None:
+    ledger = folded(entries)
+    closed = {id_ for entry in entries if entry["kind"] == "cleared" for id_ in entry["ids"]}
+    started = {entry["task"]["id"] for entry in entries if entry["kind"] == "task"}
+    for id_ in closed - started:
+        assert id_ in ledger.closed or ledger.is_too_old(id_)
+
+
+@given(st.lists(st.tuples(st.sampled_from(IDS), st.integers(0, 5)), max_size=40))
+def test_a_flows_term_is_the_highest_ever_or_the_flow_is_too_old(noted: list[tuple[str, int]]) -> None:
+    ledger, highest = folded([]), dict[str, int]()
+    for flow, term in noted:
+        if not ledger.is_flow_too_old(flow):  # a call of such a flow is refused
+            ledger.apply({"kind": "terms", "terms": {flow: term}})
+            highest[flow] = max(term, highest.get(flow, 0))
+    for flow, term in highest.items():
+        assert ledger.is_flow_too_old(flow) or ledger.highest_term(flow) == term

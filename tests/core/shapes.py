@@ -1,0 +1,150 @@
+"""Random trees of plans, and the small flow in memory that the tests of core play them on."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+from uuid import UUID
+
+from hypothesis import strategies as st
+
+from interlock.core import narration
+from interlock.core.flow import Flow
+from interlock.core.planning import Author, Described
+from interlock.model.plan import NOTHING, Plan, TaskWork, parallel, part, sequence
+from interlock.model.records import CommandRecord, JobRecord, Role
+from interlock.model.refs import Ref
+from interlock.model.states import StepStatus
+
+#: the entities that commands lock and tasks touch
+REFS: tuple[Ref[Any], ...] = tuple(Ref("disk", UUID(int=0xD0 + n)) for n in range(3))
+#: the time at which a flow begins, in microseconds
+START = 1_000
+
+
+@dataclass(frozen=True)
+class Task:
+    """An async task; `touches` are indexes of REFS."""
+
+    touches: tuple[int, ...] = ()
+    is_mutating: bool = True
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A command: what its phases return. `locks` are indexes of REFS."""
+
+    plan: "Shape" = field(default_factory=lambda: Several())
+    end_plan: "Shape" = field(default_factory=lambda: Several())
+    undo_plan: "Shape" = field(default_factory=lambda: Several())
+    locks: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class One:
+    """A part of a plan."""
+
+    work: Task | Spec
+    step: str | None = None
+    best_effort: bool = False
+    weight: int = 1
+
+
+@dataclass(frozen=True)
+class Several:
+    """Parts side by side, or one after the other."""
+
+    shapes: tuple["Shape", ...] = ()
+    ordered: bool = False
+
+
+Shape = One | Several
+
+
+class Mint:
+    """New ids in order, and what planning needs from outside."""
+
+    def __init__(self) -> None:
+        self._numbers = count(1)
+        self.specs: dict[str, Spec] = {}
+        self.author = Author(self.new_id, self._describe, lambda work: "{}", lambda host: None)
+
+    def new_id(self) -> UUID:
+        return UUID(int=next(self._numbers))
+
+    def _describe(self, spec: Spec) -> Described:
+        name = f"spec{len(self.specs)}"
+        self.specs[name] = spec
+        return Described(name, 1, "{}", tuple(REFS[n] for n in spec.locks), f"Do {name}")
+
+    def flow_of(self, spec: Spec) -> Flow:
+        """A flow that was accepted and not yet begun."""
+        described, id = self._describe(spec), self.new_id()
+        flow = Flow(id)
+        flow.put_command(
+            CommandRecord(
+                id=id, flow_id=id, parent_id=None, correlation_id="ticket-1", name=described.name, version=1,
+                parameters_json="{}", refs=described.refs, title=described.title, depth=0, role=Role.FORWARD,
+                key=described.name, position=0, after=(), step=None, weight=1, best_effort=False, created_at=START,
+            )
+        )  # fmt: skip
+        flow.put_job(
+            JobRecord(
+                id=id, action=described.name, title=described.title, status=StepStatus.STARTED,
+                correlation_id="ticket-1", user="", parameters_json="{}", refs=described.refs, started_at=START,
+                updated_at=START,
+            )
+        )  # fmt: skip
+        narration.open_job(flow, (self.new_id(), self.new_id(), self.new_id()), START)
+        return flow
+
+    def spec_of(self, command: CommandRecord) -> Spec:
+        return self.specs[command.name]
+
+
+def plan_of(shape: Shape) -> Plan:
+    """The plan that a phase would return."""
+    if isinstance(shape, Several):
+        pieces = tuple(plan_of(each) for each in shape.shapes)
+        if not pieces:
+            return NOTHING
+        return sequence(*pieces) if shape.ordered else parallel(*pieces)
+    work: Any = shape.work
+    if isinstance(work, Task):
+        touches = tuple(REFS[n] for n in work.touches)
+        work = TaskWork(None, "copy", {}, True, work.is_mutating, touches)
+    return part(work, step=shape.step, weight=shape.weight, best_effort=shape.best_effort)
+
+
+_which_refs = st.lists(st.integers(0, len(REFS) - 1), max_size=2, unique=True).map(tuple)
+_tasks = st.builds(Task, touches=_which_refs, is_mutating=st.booleans())
+_steps = st.sampled_from([None, None, "COPY", "DELETE"])
+
+
+@st.composite
+def _shapes(draw: st.DrawFn, depth: int, nesting: int, tasks: bool) -> Shape:
+    """Parts whose commands nest at most so deep; with `tasks` also async tasks, which come after nothing."""
+    kind = draw(st.sampled_from(["one", "beside", "in order"])) if nesting else "one"
+    if kind == "one":
+        work = draw(_tasks) if tasks and draw(st.booleans()) else draw(specs(depth))
+        best_effort = draw(st.sampled_from([False, False, True]))
+        return One(work, draw(_steps), best_effort, draw(st.integers(1, 3)))
+    ordered = kind == "in order"
+    many = draw(st.integers(0, 4 if ordered else 3))
+    pieces = (draw(_shapes(depth, nesting - 1, tasks and not ordered)) for _ in range(many))
+    return Several(tuple(pieces), ordered)
+
+
+@st.composite
+def specs(draw: st.DrawFn, depth: int) -> Spec:
+    """Commands with at most so many levels below them."""
+    if depth == 0:
+        return Spec(locks=draw(_which_refs))
+    cleaning = st.just(Several()) | _shapes(0, 0, True)
+    plan = draw(_shapes(depth - 1, 2 if depth > 1 else 1, True))
+    return Spec(plan, draw(cleaning), draw(cleaning), draw(_which_refs))
+
+
+def below(flow: Flow, id: UUID) -> Iterator[CommandRecord]:
+    """The children of a command, whatever planned them."""
+    return (flow.commands[child] for child in flow.children.get(id, ()))

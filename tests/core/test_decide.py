@@ -1,0 +1,218 @@
+"""`decide` on random trees, with random outcomes in random order, roll-backs and crashes at any point."""
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from interlock.core.ending import count_open
+from interlock.model.records import EventRecord, LockRecord, Role, SnapshotRecord, Undo
+from interlock.model.states import Outcome, Result, State, StepStatus, TaskState
+from tests.core.playing import Play
+from tests.core.shapes import Several, Spec, below, specs
+
+_OPEN_STEPS = (StepStatus.PENDING, StepStatus.STARTED)
+_OUTCOMES = st.sampled_from([Outcome.SUCCEEDED, Outcome.SUCCEEDED, *Outcome])
+_MANY = st.integers(0, 50)
+
+
+class Lives(RuleBasedStateMachine):
+    """One flow from acceptance to its end."""
+
+    @initialize(spec=specs(3).filter(lambda spec: spec.plan != Several()))
+    def accept(self, spec: Spec) -> None:
+        self.play = Play(spec)
+        self.failed_by_hand: set[object] = set()
+
+    @precondition(lambda self: self.play.due)
+    @rule(index=_MANY, times=st.integers(1, 6))
+    def do(self, index: int, times: int) -> None:
+        for _ in range(times):
+            if self.play.due:
+                self.play.do(index)
+
+    @precondition(lambda self: self.play.due)
+    @rule(index=_MANY, how=st.sampled_from(["refuse", "raise"]))
+    def do_badly(self, index: int, how: str) -> None:
+        self.play.do(index, how)
+
+    @precondition(lambda self: self.play.open_tasks())
+    @rule(index=_MANY)
+    def answer(self, index: int) -> None:
+        self.play.answer(index)
+
+    @precondition(lambda self: self.play.open_tasks())
+    @rule(index=_MANY, progress=st.integers(0, 100))
+    def report(self, index: int, progress: int) -> None:
+        self.play.report(index, progress)
+
+    @precondition(lambda self: self.play.open_tasks())
+    @rule(index=_MANY, outcome=_OUTCOMES, host_result=st.sampled_from(["", "cleanFailure"]))
+    def finish(self, index: int, outcome: Outcome, host_result: str) -> None:
+        self.play.finish(index, outcome, host_result if outcome is Outcome.FAILED else None)
+
+    @rule(ok=st.booleans())
+    def clear(self, ok: bool) -> None:
+        self.play.clear(ok=ok)
+
+    @rule(us=st.integers(0, 20_000_000))
+    def wait(self, us: int) -> None:
+        self.play.wait(us)
+
+    @rule()
+    def commit(self) -> None:
+        self.play.commit()
+
+    @rule()
+    def roll_back(self) -> None:
+        self.play.roll_back()
+
+    @rule(order=st.lists(_MANY, max_size=5))
+    def crash(self, order: list[int]) -> None:
+        self.play.crash(order)
+
+    # at every moment --------------------------------------------------------------------------------
+
+    @invariant()
+    def counters_equal_a_recount(self) -> None:
+        for command in self.play.flow.commands.values():
+            wanted = 0 if command.state is State.ENDED else count_open(self.play.flow, command)
+            assert command.open == wanted, command
+
+    @invariant()
+    def results_are_there_exactly_at_the_end(self) -> None:
+        flow = self.play.flow
+        for command in flow.commands.values():
+            ended = command.state is State.ENDED
+            assert ended is (command.result is not None) is (command.ended_at is not None)
+            assert ended is (command.ended_seq is not None)
+            if ended:
+                assert all(child.state is State.ENDED for child in below(flow, command.id))
+                assert all(flow.tasks[task].outcome is not None for task in flow.tasks_of.get(command.id, ()))
+        places = [row.ended_seq for row in flow.commands.values() if row.ended_seq is not None]
+        assert sorted(places) == list(range(1, len(places) + 1))
+        assert (flow.job.result, flow.job.ended_at) == (flow.root.result, flow.root.ended_at)
+
+    @invariant()
+    def sequences_keep_their_order(self) -> None:
+        flow = self.play.flow
+        for command in flow.commands.values():
+            if not command.after or command.state is State.PENDING or command.started_at is None:
+                continue
+            assert command.parent_id is not None
+            siblings = flow.children_of(command.parent_id, command.role)
+            for before in siblings:
+                if before.undoes == command.undoes and before.position in command.after:
+                    assert before.result is Result.SUCCEEDED or (before.best_effort and before.result)
+
+    @invariant()
+    def success_is_that_of_every_part(self) -> None:
+        flow = self.play.flow
+        for command in flow.commands.values():
+            if command.result not in (Result.SUCCEEDED, Result.FAILED):
+                continue
+            children = flow.children_of(command.id, Role.FORWARD)
+            tasks = flow.tasks_for(command.id, Role.FORWARD)
+            good = all(row.result is Result.SUCCEEDED for row in children if not row.best_effort)
+            good &= all(row.outcome is Outcome.SUCCEEDED for row in tasks if not row.best_effort)
+            if command.result is Result.SUCCEEDED:
+                assert good
+                assert command.failure_json is None
+            else:
+                assert command.failure_json is not None
+                assert not good or not (children or tasks)
+
+    @invariant()
+    def parts_never_reached_have_no_start(self) -> None:
+        flow = self.play.flow
+        for command in flow.commands.values():
+            if command.result is Result.CANCELLED:
+                assert command.started_at is None
+                assert command.after
+                step = flow.steps.get(command.id)
+                assert step is None or (step.status, step.started_at) == (StepStatus.NOT_STARTED, None)
+
+    @invariant()
+    def steps_agree(self) -> None:
+        flow = self.play.flow
+        for id, step in flow.steps.items():
+            over = step.status not in _OPEN_STEPS
+            assert over is (step.ended_at is not None)
+            if id in flow.commands:
+                assert over is (flow.commands[id].state is State.ENDED)
+            elif id in flow.tasks:
+                assert over is (flow.tasks[id].outcome is not None)
+            elif flow.root.state is State.ENDED:
+                assert over
+
+    @invariant()
+    def uncertain_tasks_leave_something_to_look_at(self) -> None:
+        flow = self.play.flow
+        wanted = {
+            task.id
+            for task in flow.tasks.values()
+            if task.is_mutating
+            and (task.outcome in (Outcome.LOST, Outcome.UNKNOWN) or task.host_result == "cleanFailure")
+        }
+        assert wanted == {row.task_id for row in flow.leftovers.values() if row.task_id is not None}
+        for row in flow.leftovers.values():
+            above = flow.commands[row.command_id]
+            while True:
+                assert above.has_leftovers
+                if above.parent_id is None:
+                    break
+                above = flow.commands[above.parent_id]
+
+    # at the end -------------------------------------------------------------------------------------
+
+    def teardown(self) -> None:
+        if not hasattr(self, "play"):
+            return
+        play = self.play
+        play.play_out()
+        flow = play.flow
+        for name in dir(self):
+            if name in _CHECKS:
+                getattr(self, name)()
+        assert all(row.state is State.ENDED for row in flow.commands.values())
+        assert all(row.state is TaskState.CLEARED for row in flow.tasks.values())
+        assert all(row.status not in _OPEN_STEPS for row in flow.steps.values())
+        rows = list(play.stored.values())
+        assert [row.seq for row in rows if isinstance(row, EventRecord)] == list(range(1, flow.job.events + 1))
+        assert not [row for row in rows if isinstance(row, SnapshotRecord)]
+        self._check_undone()
+        self._check_locks([row for row in rows if isinstance(row, LockRecord)])
+        if flow.root.result is Result.SUCCEEDED:
+            assert flow.job.progress == 100
+
+    def _check_undone(self) -> None:
+        flow = self.play.flow
+        for command in flow.commands.values():
+            for completed in self.play.completed_below(command):
+                if command.result is Result.FAILED:
+                    assert completed.undo in (Undo.DONE, Undo.FAILED), completed
+                    if completed.undo is Undo.FAILED:
+                        assert completed.id in flow.leftovers
+
+    def _check_locks(self, locks: list[LockRecord]) -> None:
+        flow = self.play.flow
+        feared = {
+            ref
+            for task in flow.tasks.values()
+            if task.is_mutating and task.outcome in (Outcome.LOST, Outcome.UNKNOWN)
+            for ref in task.refs
+        }
+        assert {lock.ref for lock in locks} <= feared
+        assert all(lock.leftover_id in flow.leftovers for lock in locks)
+
+
+_CHECKS = frozenset(name for name, value in vars(Lives).items() if hasattr(value, "hypothesis_stateful_invariant"))
+
+TestLives = Lives.TestCase
+TestLives.settings = settings(
+    max_examples=150,
+    stateful_step_count=40,
+    deadline=None,
+    print_blob=False,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
+    database=None,
+)
