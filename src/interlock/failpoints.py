@@ -10,7 +10,7 @@ import signal
 import threading
 from pathlib import Path
 
-_folder = os.environ.get("INTERLOCK_FAILPOINTS")
+_VARIABLE = "INTERLOCK_FAILPOINTS"
 _lock = threading.Lock()
 _hits: dict[str, int] = {}
 _order = ""
@@ -18,20 +18,21 @@ _order = ""
 
 def before(name: str) -> int:
     """Called just before the effect called `name`; returns which hit of that name this is, from 1."""
-    if _folder is None:
+    folder = os.environ.get(_VARIABLE)
+    if folder is None:
         return 0
     with _lock:
-        _take_order(Path(_folder))
+        _take_order(Path(folder))
         hit = _hits[name] = _hits.get(name, 0) + 1
-        with open(Path(_folder) / "log", "a") as log:
+        with open(Path(folder) / "log", "a") as log:
             log.write(f"{name} {hit}\n")
     _die_at(name, hit, "before")
     return hit
 
 
 def after(name: str, hit: int) -> None:
-    """Called just after the effect, with what `before` returned."""
-    if _folder is not None:
+    """Called just after the effect, with what `before` returned (0: failpoints are off)."""
+    if hit:
         _die_at(name, hit, "after")
 
 

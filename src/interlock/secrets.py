@@ -63,7 +63,7 @@ class Secret(Generic[T]):
 
         from_plain = core_schema.chain_schema(
             [
-                core_schema.with_info_plain_validator_function(opened),
+                core_schema.with_info_plain_validator_function(opened, json_schema_input_schema=inner),
                 inner,
                 core_schema.no_info_plain_validator_function(cls),
             ]

@@ -316,7 +316,7 @@ class Engine:
     def _act(self, flow: Flow, change_set: ChangeSet) -> None:
         for change in change_set.changes:
             if isinstance(change.new, TaskRecord) and _wants_action(change):
-                self._actor.task_stored(change.new, flow.job.term, fresh=change.old is None)
+                self._actor.task_stored(change.new, flow.job.term, fresh=_never_sent(change))
             elif isinstance(change.new, CommandRecord) and change.new.retry_at is not None:
                 self._retry_later(change.new)
         if change_set.later:
@@ -360,6 +360,11 @@ def _wants_action(change: Change) -> bool:
     old, new = change.old, change.new
     assert isinstance(new, TaskRecord)
     return not isinstance(old, TaskRecord) or (old.state, old.incarnation) != (new.state, new.incarnation)
+
+
+def _never_sent(change: Change) -> bool:
+    """Whether the task was named, or bound to a host's journal, by this very change: nobody can have sent it."""
+    return not isinstance(change.old, TaskRecord) or change.old.incarnation is None
 
 
 def _bug(slot: Slot, error: BaseException) -> Bug:

@@ -44,6 +44,7 @@ from interlock.verbs import (
     Verb,
 )
 from interlock.wire import client as wire
+from interlock.wire.limits import Limits
 from interlock.wire.tls import CertificatesUnusable, client_context
 
 #: "not now": nothing was started, ask again
@@ -59,6 +60,8 @@ MAY_HAVE_RUN = frozenset(
         Code.OUTCOME_UNKNOWN,
     }
 )
+#: the statuses of 10,000 tasks are about 3 MB
+LIMITS = Limits(body_bytes_max=4 << 20, send_buffer_bytes_max=16 << 20)
 EVENT_PREFIX = "|storage|task_status|"
 
 
@@ -102,6 +105,7 @@ class VdsmHost:
                 tls=tls if endpoint.server_name is not None else None,
                 server_name=endpoint.server_name,
                 on_event=on_event,
+                limits=LIMITS,
             )
         except wire.ConnectFailed as error:
             raise Unreachable(str(error)) from error

@@ -18,7 +18,10 @@ from typing import IO, Any, TypeVar
 
 import httpx
 
+from interlock.testing.forked import Forked
+
 T = TypeVar("T")
+Process = subprocess.Popen[bytes] | Forked
 
 #: bounds of waiting for a fact, seconds
 READY_S = 30.0
@@ -44,15 +47,24 @@ def wait_for(what: str, fact: Callable[[], T | None], *, within_s: float = READY
 class Site:
     """One coordinator (`state`), one agent (`agent`), one folder of storage (`storage`)."""
 
-    def __init__(self, folder: Path, *, stock: bool = False, copy_rate_bytes_per_s: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        stock: bool = False,
+        copy_rate_bytes_per_s: int | None = None,
+        forked: bool = False,
+    ) -> None:
+        """`forked`: processes start quickly, see forked.py."""
         self.folder = folder
+        self.forked = forked
         self.state = folder / "state"
         self.storage = folder / "storage"
         self.socket = self.state / "interlock.sock"
         self.stock = stock
         self.copy_rate_bytes_per_s = copy_rate_bytes_per_s
-        self.server: subprocess.Popen[bytes] | None = None
-        self.agent: subprocess.Popen[bytes] | None = None
+        self.server: Process | None = None
+        self.agent: Process | None = None
         self.storage.mkdir(parents=True, exist_ok=True)
 
     # processes --------------------------------------------------------------------------------------
@@ -82,17 +94,21 @@ class Site:
         self.agent = self._start("agent", arguments, environment)
         self._wait_ready("agent", self.agent, port.exists)
 
-    def _start(
-        self, name: str, arguments: Sequence[str], environment: Mapping[str, str] | None
-    ) -> subprocess.Popen[bytes]:
-        with (self.folder / f"{name}.log").open("wb") as log:
+    def _start(self, name: str, arguments: Sequence[str], environment: Mapping[str, str] | None) -> Process:
+        log, variables = self.folder / f"{name}.log", {**os.environ, **(environment or {})}
+        if self.forked:
+            log.unlink(missing_ok=True)
+            return Forked(arguments, log, variables)
+        with log.open("wb") as output:
             return subprocess.Popen(
                 [sys.executable, "-m", "interlock.cli", *arguments],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                env={**os.environ, **(environment or {})},
-            )  # fmt: skip
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=variables,
+            )
 
-    def _wait_ready(self, name: str, process: subprocess.Popen[bytes], ready: Callable[[], bool]) -> None:
+    def _wait_ready(self, name: str, process: Process, ready: Callable[[], bool]) -> None:
         def fact() -> bool:
             if process.poll() is not None:
                 raise NotReady(f"the {name} ended with {process.returncode}: {self.log(name)[-2000:]}")
@@ -102,7 +118,8 @@ class Site:
 
     def log(self, name: str) -> str:
         """What a process has printed since its last start."""
-        return (self.folder / f"{name}.log").read_text(errors="replace")
+        log = self.folder / f"{name}.log"
+        return log.read_text(errors="replace") if log.exists() else ""
 
     def kill_server(self) -> None:
         """SIGKILL, and waits until it is gone."""
@@ -190,6 +207,12 @@ class Site:
             raise AssertionError(f"{command} {job['result']}: {job['failure']}")
         return job
 
+    def violations(self) -> list[dict[str, Any]]:
+        """What `verify` finds."""
+        with self._client() as client:
+            found: list[dict[str, Any]] = client.get("/api/v1/verify").raise_for_status().json()["violations"]
+        return found
+
     def _client(self) -> httpx.Client:
         return httpx.Client(
             transport=httpx.HTTPTransport(uds=str(self.socket)), base_url="http://interlock", timeout=30.0
@@ -239,7 +262,7 @@ class Site:
         shutil.rmtree(self.folder)
 
 
-def _end(process: subprocess.Popen[bytes] | None, number: int) -> None:
+def _end(process: Process | None, number: int) -> None:
     if process is None:
         return
     if process.poll() is None:
