@@ -40,7 +40,7 @@ async def _measure(folder: Path, commands: int, runs: int) -> Results:
     _say("commands per second")
     measured = await throughput.measure(folder, commands, runs)
     _say("the ceiling")
-    measured += await ceiling.measure(folder, commands, runs)
+    measured += await ceiling.measure(folder, commands // 2, runs)
     _say("statements, fsyncs, parts")
     counts = await statements.measure(folder, commands // 3)
     synced = await asyncio.to_thread(fsyncs.measure, folder, commands // 6)

@@ -15,7 +15,7 @@ from pathlib import Path
 from bench.workload import drive, opened
 from interlock import logs
 
-TIMEOUT_S = 40.0
+TIMEOUT_S = 25.0
 _CALL = re.compile(r"\bf(?:data)?sync\(")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench.runs import Measured, Run
 
-TIMEOUT_S = 40.0
+TIMEOUT_S = 25.0
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,9 @@ async def measure(folder: Path, commands: int, runs: int) -> list[Measured]:
     """The command with four tasks, and (in shorter runs) the one without any; each in a database of its own."""
     return [
         Measured("interlock, 4 tasks", PROMISES, await _runs(folder / "four.db", FourTasks, commands, runs)),
-        Measured("interlock, 0 tasks", NO_TASKS_PROMISES, await _runs(folder / "none.db", NoTasks, commands // 3, runs)),
+        Measured(
+            "interlock, 0 tasks", NO_TASKS_PROMISES, await _runs(folder / "none.db", NoTasks, commands // 3, runs)
+        ),
     ]
 
 

@@ -16,7 +16,7 @@ UNDER_WAY = 256
 #: what each command returns; a run that gets anything else is no run
 ANSWER = 7
 #: a run is cut off after so long, and counts what it has done
-RUN_S_MAX = 12.0
+RUN_S_MAX = 10.0
 
 
 class FourTasks(Command[int], name="bench.four_tasks"):

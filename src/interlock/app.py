@@ -1,6 +1,7 @@
 """The composition root: puts database, coordinator, hosts and API together, and starts agents."""
 
 import asyncio
+import gc
 import importlib
 import os
 import signal
@@ -42,7 +43,7 @@ def serve(config: ServeConfig) -> None:
 
 async def _serve(config: ServeConfig, catalog: "Catalog") -> None:
     from interlock.coordinator.coordinator import Coordinator, Settings
-    from interlock.coordinator.host_watch import Patience
+    from interlock.coordinator.watched import Patience
     from interlock.rest.api import create_app
     from interlock.rest.serving import listen
     from interlock.rest.serving import serve as serve_api
@@ -67,6 +68,7 @@ async def _serve(config: ServeConfig, catalog: "Catalog") -> None:
                     f"cannot listen on {config.socket}: {error}; choose a state folder with a shorter path "
                     "on a local file system"
                 ) from error
+            calm_garbage_collector()
             coordinator.failed.add_done_callback(lambda _: stop.set())
             api = create_app(coordinator, catalog=catalog)
             try:
@@ -78,6 +80,13 @@ async def _serve(config: ServeConfig, catalog: "Catalog") -> None:
     finally:
         for number in _SIGNALS:
             loop.remove_signal_handler(number)
+
+
+def calm_garbage_collector() -> None:
+    """What is loaded by now stays: it need not be looked through again and again (a tenth of the CPU)."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 def _ready(config: ServeConfig) -> None:

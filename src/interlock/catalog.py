@@ -18,6 +18,8 @@ from interlock.secrets import Keyring
 E = TypeVar("E", bound=Entity)
 C = TypeVar("C")
 Resolve = Callable[[str, str], UUID | None]
+#: pydantic's types of problem that name a parameter, not a value
+_ABOUT_KEYS = frozenset({"missing", "unexpected_keyword_argument"})
 
 
 class Unreadable(Exception):
@@ -94,8 +96,7 @@ class Catalog:
     def digest(self, command: Command[Any], keyring: Keyring) -> str:
         """What two submissions under one idempotency key must share; secrets compared by HMAC."""
         text = self._adapters[type(command)].dump_json(command, context={"digest": keyring})
-        kind = command.command_type
-        return keyring.digest(f"{kind.name} {kind.version} {text.decode()}")
+        return keyring.digest(f"{command.command_type.name} {text.decode()}")
 
     def write_value(self, command: Command[Any], value: Any) -> str:
         """A typed result as JSON; a value of another type is an error of the command."""
@@ -193,5 +194,6 @@ def _reasons(name: str, error: ValidationError) -> list[str]:
     lines = []
     for problem in error.errors(include_url=False, include_input=False, include_context=False):
         where = ".".join(str(part) for part in problem["loc"]) or "parameters"
-        lines.append(f"{name}: {where}: {problem['msg'].removeprefix('Value error, ')}")
+        remedy = f"; `interlock commands {name}` shows what it takes" if problem["type"] in _ABOUT_KEYS else ""
+        lines.append(f"{name}: {where}: {problem['msg'].removeprefix('Value error, ')}{remedy}")
     return lines

@@ -81,7 +81,9 @@ def test_commands_run_to_their_ends(serving: Serving, talk: Interlock) -> None:
         "interlock: and mind the other one",
         f"interlock: `interlock job show {listed['id']}` shows it",
     ]
-    assert talk("run", "box.remove", "box=b2").err == "interlock: box.remove: box: there is no box named 'b2'\n"
+    assert talk("run", "box.remove", "box=b2").err == (
+        "interlock: box.remove: box: there is no box named 'b2'; `interlock entity box` lists them\n"
+    )
     assert talk("verify").out == "all invariants hold\n"
 
 

@@ -46,6 +46,8 @@ class Play:
     now: int = START
     due: list[Due] = field(default_factory=list)
     stored: dict[tuple[type, Any], Record] = field(default_factory=dict)
+    #: every ref that was stored as locked
+    locked: set[Any] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.flow = self.mint.flow_of(self.spec)
@@ -79,9 +81,7 @@ class Play:
         else:
             for n in self.mint.spec_of(command).locks:
                 self.flow.put_lock(LockRecord(REFS[n], self.flow.id, LockMode.EXCLUSIVE, id, self.now))
-                self.flow.put_snapshot(
-                    SnapshotRecord(self.flow.id, id, REFS[n], len(self.flow.snapshots), None, None)
-                )
+                self.flow.put_snapshot(SnapshotRecord(self.flow.id, id, REFS[n], len(self.flow.snapshots), None, None))
             children = self._lay_out(command, self.mint.spec_of(command).plan, Role.FORWARD)
             self._decide(Executed(id))
             self.due += map(Start, children)
@@ -165,6 +165,8 @@ class Play:
                 assert before is new.state or (before, new.state) in _MOVES[type(new)]
             if old is not None and new is not None and hasattr(new, "progress"):
                 assert new.progress >= getattr(old, "progress", 0)
+            if isinstance(new, LockRecord):
+                self.locked.add(new.ref)
             if new is None:
                 del self.stored[key]
             else:
@@ -205,13 +207,19 @@ class Play:
                 self.flow.put_command(replace(command, attention=None, attempts=0, retry_at=None))
                 self._decide(Examine(command.id))
 
-    def play_out(self) -> None:
-        """Everything that is left succeeds. Ends in a bounded number of moves."""
+    def put_off(self, index: int) -> None:
+        """The change set is full: what is due is left to the next one, which examines the command."""
+        self._decide(Examine(self.due.pop(index % len(self.due)).command_id))
+
+    def play_out(self, luck: Sequence[tuple[str, Outcome]] = ()) -> None:
+        """To the end, in a bounded number of moves; when the luck is used up everything succeeds."""
+        rest = list(luck)
         for _ in range(5_000):
+            how, outcome = rest.pop() if rest else ("ok", Outcome.SUCCEEDED)
             if self.due:
-                self.do(0)
+                self.do(0, how)
             elif self.open_tasks():
-                self.finish(0)
+                self.finish(0, outcome)
             elif self.flow.root.state is State.ENDED:
                 break
             else:

@@ -4,24 +4,24 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from interlock.core.ending import count_open
-from interlock.model.records import EventRecord, LockRecord, Role, SnapshotRecord, Undo
+from interlock.model.records import CommandRecord, EventRecord, LockRecord, Role, SnapshotRecord, Undo
 from interlock.model.states import Outcome, Result, State, StepStatus, TaskState
 from tests.core.playing import Play
-from tests.core.shapes import Several, Spec, below, specs
+from tests.core.shapes import Spec, below, specs
 
 _OPEN_STEPS = (StepStatus.PENDING, StepStatus.STARTED)
 _OUTCOMES = st.sampled_from([Outcome.SUCCEEDED, Outcome.SUCCEEDED, *Outcome])
 _MANY = st.integers(0, 50)
+_HOW = st.sampled_from(["ok", "ok", "ok", "ok", "raise", "refuse"])
 
 
 class Lives(RuleBasedStateMachine):
     """One flow from acceptance to its end."""
 
-    @initialize(spec=specs(3).filter(lambda spec: spec.plan != Several()))
-    def accept(self, spec: Spec) -> None:
+    @initialize(spec=specs(4), luck=st.lists(st.tuples(_HOW, _OUTCOMES), max_size=40))
+    def accept(self, spec: Spec, luck: list[tuple[str, Outcome]]) -> None:
         self.play = Play(spec)
-        self.failed_by_hand: set[object] = set()
+        self.luck = luck
 
     @precondition(lambda self: self.play.due)
     @rule(index=_MANY, times=st.integers(1, 6))
@@ -31,18 +31,19 @@ class Lives(RuleBasedStateMachine):
                 self.play.do(index)
 
     @precondition(lambda self: self.play.due)
-    @rule(index=_MANY, how=st.sampled_from(["refuse", "raise"]))
-    def do_badly(self, index: int, how: str) -> None:
+    @rule(index=_MANY, how=_HOW)
+    def do_one(self, index: int, how: str) -> None:
         self.play.do(index, how)
 
-    @precondition(lambda self: self.play.open_tasks())
+    @precondition(lambda self: self.play.due)
     @rule(index=_MANY)
-    def answer(self, index: int) -> None:
-        self.play.answer(index)
+    def put_off(self, index: int) -> None:
+        self.play.put_off(index)
 
     @precondition(lambda self: self.play.open_tasks())
     @rule(index=_MANY, progress=st.integers(0, 100))
-    def report(self, index: int, progress: int) -> None:
+    def answer_and_report(self, index: int, progress: int) -> None:
+        self.play.answer(index)
         self.play.report(index, progress)
 
     @precondition(lambda self: self.play.open_tasks())
@@ -50,12 +51,9 @@ class Lives(RuleBasedStateMachine):
     def finish(self, index: int, outcome: Outcome, host_result: str) -> None:
         self.play.finish(index, outcome, host_result if outcome is Outcome.FAILED else None)
 
-    @rule(ok=st.booleans())
-    def clear(self, ok: bool) -> None:
+    @rule(ok=st.booleans(), us=st.integers(0, 20_000_000))
+    def clear_and_wait(self, ok: bool, us: int) -> None:
         self.play.clear(ok=ok)
-
-    @rule(us=st.integers(0, 20_000_000))
-    def wait(self, us: int) -> None:
         self.play.wait(us)
 
     @rule()
@@ -75,8 +73,14 @@ class Lives(RuleBasedStateMachine):
     @invariant()
     def counters_equal_a_recount(self) -> None:
         for command in self.play.flow.commands.values():
-            wanted = 0 if command.state is State.ENDED else count_open(self.play.flow, command)
-            assert command.open == wanted, command
+            assert command.open == self._recount(command), command
+
+    def _recount(self, command: CommandRecord) -> int:
+        roles = {State.ENDED: None, State.COMPENSATING: Role.UNDO, State.FINALIZING: Role.END}
+        role, flow = roles.get(command.state, Role.FORWARD), self.play.flow
+        children = [row for row in below(flow, command.id) if row.role is role and row.state is not State.ENDED]
+        tasks = [row for row in flow.tasks.values() if row.command_id == command.id and row.role is role]
+        return len(children) + sum(task.outcome is None for task in tasks)
 
     @invariant()
     def results_are_there_exactly_at_the_end(self) -> None:
@@ -87,7 +91,7 @@ class Lives(RuleBasedStateMachine):
             assert ended is (command.ended_seq is not None)
             if ended:
                 assert all(child.state is State.ENDED for child in below(flow, command.id))
-                assert all(flow.tasks[task].outcome is not None for task in flow.tasks_of.get(command.id, ()))
+                assert all(task.outcome for task in flow.tasks.values() if task.command_id == command.id)
         places = [row.ended_seq for row in flow.commands.values() if row.ended_seq is not None]
         assert sorted(places) == list(range(1, len(places) + 1))
         assert (flow.job.result, flow.job.ended_at) == (flow.root.result, flow.root.ended_at)
@@ -99,9 +103,9 @@ class Lives(RuleBasedStateMachine):
             if not command.after or command.state is State.PENDING or command.started_at is None:
                 continue
             assert command.parent_id is not None
-            siblings = flow.children_of(command.parent_id, command.role)
+            siblings = flow.children_of(command.parent_id, command.role, command.undoes)
             for before in siblings:
-                if before.undoes == command.undoes and before.position in command.after:
+                if before.position in command.after:
                     assert before.result is Result.SUCCEEDED or (before.best_effort and before.result)
 
     @invariant()
@@ -168,7 +172,7 @@ class Lives(RuleBasedStateMachine):
         if not hasattr(self, "play"):
             return
         play = self.play
-        play.play_out()
+        play.play_out(self.luck)
         flow = play.flow
         for name in dir(self):
             if name in _CHECKS:
@@ -189,9 +193,14 @@ class Lives(RuleBasedStateMachine):
         for command in flow.commands.values():
             for completed in self.play.completed_below(command):
                 if command.result is Result.FAILED:
+                    parts = [row for row in below(flow, command.id) if row.undoes == completed.id]
+                    tasks = [row for row in flow.tasks.values() if row.undoes == completed.id]
+                    good = all(row.best_effort or row.result is Result.SUCCEEDED for row in parts)
+                    good &= all(row.best_effort or row.outcome is Outcome.SUCCEEDED for row in tasks)
                     assert completed.undo in (Undo.DONE, Undo.FAILED), completed
-                    if completed.undo is Undo.FAILED:
-                        assert completed.id in flow.leftovers
+                    assert good or completed.undo is Undo.FAILED, completed
+                    assert not (good and (parts or tasks)) or completed.undo is Undo.DONE, completed
+                    assert (completed.undo is Undo.FAILED) is (completed.id in flow.leftovers)
 
     def _check_locks(self, locks: list[LockRecord]) -> None:
         flow = self.play.flow
@@ -201,7 +210,7 @@ class Lives(RuleBasedStateMachine):
             if task.is_mutating and task.outcome in (Outcome.LOST, Outcome.UNKNOWN)
             for ref in task.refs
         }
-        assert {lock.ref for lock in locks} <= feared
+        assert feared & self.play.locked <= {lock.ref for lock in locks} <= feared
         assert all(lock.leftover_id in flow.leftovers for lock in locks)
 
 
@@ -209,7 +218,7 @@ _CHECKS = frozenset(name for name, value in vars(Lives).items() if hasattr(value
 
 TestLives = Lives.TestCase
 TestLives.settings = settings(
-    max_examples=150,
+    max_examples=200,
     stateful_step_count=40,
     deadline=None,
     print_blob=False,

@@ -143,9 +143,9 @@ def test_a_bad_port(port: Any) -> None:
 def test_all_that_is_wrong_is_said_at_once() -> None:
     assert reasons("disk.add", name="a/b", domain="nowhere", size=0, colour="red") == [
         f"disk.add: name: the name contains '/'; {NAME_REMEDY}",
-        "disk.add: domain: there is no storage_domain named 'nowhere'",
+        "disk.add: domain: there is no storage_domain named 'nowhere'; `interlock entity storage_domain` lists them",
         f"disk.add: size: the size is less than 1 byte; {SIZE_REMEDY}",
-        "disk.add: colour: Unexpected keyword argument",
+        "disk.add: colour: Unexpected keyword argument; `interlock commands disk.add` shows what it takes",
     ]
 
 

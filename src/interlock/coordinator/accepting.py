@@ -1,7 +1,7 @@
 """Acceptance: a submitted command becomes a flow, or is refused whole before anything happened."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +13,7 @@ from interlock.core.flow import Flow
 from interlock.model.errors import KeyReused, Missing
 from interlock.model.records import CommandRecord, JobRecord, Role
 from interlock.model.refs import Ref
+from interlock.model.replacing import replace
 from interlock.model.states import StepStatus
 from interlock.secrets import Keyring
 from interlock.store.queries import jobs

@@ -8,9 +8,10 @@ from uuid import UUID
 from interlock.catalog import Catalog
 from interlock.clock import Clock
 from interlock.coordinator.engine import Engine
-from interlock.coordinator.host_watch import HostWatch, Patience
+from interlock.coordinator.host_watch import HostWatch
 from interlock.coordinator.local_tasks import LocalTasks
 from interlock.coordinator.waiting import Waiting
+from interlock.coordinator.watched import Patience
 from interlock.core.facts import Fact
 from interlock.core.flow import Flow
 from interlock.hosts.backend import Connect, HostLink, Unreachable

@@ -14,6 +14,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy import Connection
 
+from interlock import failpoints
 from interlock.catalog import Catalog
 from interlock.clock import Clock, SystemClock
 from interlock.command import Command
@@ -21,11 +22,10 @@ from interlock.coordinator import leftovers, recovery
 from interlock.coordinator.accepting import Repeated, Submission
 from interlock.coordinator.acting import Acting
 from interlock.coordinator.engine import Engine
-from interlock.coordinator.host_watch import Patience
 from interlock.coordinator.runner import World
 from interlock.coordinator.waiting import LOOK_AGAIN, Waiting
+from interlock.coordinator.watched import Patience
 from interlock.coordinator.writer import SETS_MAX, Owner
-from interlock.core.flow import Flow
 from interlock.hosts.vdsm import connector
 from interlock.ids import new_id
 from interlock.model.errors import InterlockError, InvalidInput, Missing, NotOwner, Refused
@@ -35,6 +35,7 @@ from interlock.model.states import Result
 from interlock.secrets import Keyring
 from interlock.store.database import Database
 from interlock.store.queries import engines, entities, jobs
+from interlock.store.queries import leftovers as stored_leftovers
 
 R = TypeVar("R")
 
@@ -105,6 +106,7 @@ class Coordinator:
         self._submitting = 0
         self._waiting = Waiting()
         self._engine: Engine
+        self._owner: Owner
         self._acting: Acting
         self._supervisor: asyncio.Task[None] | None = None
         #: resolves with an error when this coordinator can no longer work
@@ -138,6 +140,8 @@ class Coordinator:
                 coordinator._supervisor.cancel()
                 await asyncio.gather(coordinator._supervisor, return_exceptions=True)
                 await coordinator._stop_engine()
+                if not coordinator.failed.done():
+                    await asyncio.to_thread(coordinator._say_goodbye)
         finally:
             await asyncio.to_thread(database.close)
 
@@ -148,7 +152,8 @@ class Coordinator:
         connect = connector(settings.tls_dir, plain_hosts=settings.plain_hosts)
         self._acting = Acting(self._database, self.catalog, self._clock, settings.patience, connect, self._waiting)
         world = World(self.catalog, self._keyring, new_id, self._acting.incarnation_of)
-        owner = await asyncio.to_thread(self._register)
+        owner, after_a_crash = await asyncio.to_thread(self._register)
+        self._owner = owner
         self._engine = Engine(
             self._database, owner, world, self._clock, self._acting,
             workers=settings.workers, sets_max=settings.sets_max,
@@ -156,18 +161,29 @@ class Coordinator:
         self._acting.serve(self._engine)
         self._engine.start()
         with self._database.reader() as connection:
-            count = recovery.take_over(connection, self._engine, self.catalog, self._keyring, self._clock)
+            claimant = recovery.Claimant(self.catalog, self._keyring, self._clock, after_a_crash)
+            count = recovery.take_over(connection, self._engine, claimant)
         _log.info("engine_started", epoch=owner.epoch, flows_taken_over=count)
 
-    def _register(self) -> Owner:
+    def _register(self) -> tuple[Owner, bool]:
+        """A new row of `engines`; and whether the engine before ended without saying good-bye."""
         connection, id = self._database.writer(), new_id()
+        hit = failpoints.before("commit_register")
         with connection.begin():
+            after_a_crash = engines.is_any_running(connection)
             epoch = engines.register(connection, id, self._clock.now_us(), socket.gethostname(), os.getpid())
-        return Owner(id, epoch)
+        failpoints.after("commit_register", hit)
+        return Owner(id, epoch), after_a_crash
 
     async def _stop_engine(self) -> None:
         await self._acting.stop()
         await self._engine.stop()
+
+    def _say_goodbye(self) -> None:
+        """Nothing was cut off: the next engine need not suspect any flow."""
+        connection = self._database.writer()
+        with connection.begin():
+            engines.end(connection, self._owner.id, self._clock.now_us())
 
     async def _supervise(self) -> None:
         """After an error of a COMMIT nothing is judged by looking: a new engine starts from the rows."""
@@ -250,13 +266,20 @@ class Coordinator:
     async def clear_leftover(self, leftover_id: UUID, *, by: str, reason: str) -> None:
         """A person attests that nothing remains: the leftover no longer refuses its refs. Audited."""
 
-        def load() -> Flow:
-            with self.reading() as connection:
-                return leftovers.load(connection, leftover_id)
-
         self._check_works()
-        flow = await asyncio.to_thread(load)
-        await self._engine.errand(flow, lambda known: leftovers.clear(known, leftover_id, by, reason, self._clock))
+        flow_id = await asyncio.to_thread(self._flow_of, leftover_id)
+        await self._engine.errand(
+            flow_id,
+            lambda flow: leftovers.clear(flow, leftover_id, by, reason, self._clock),
+            lambda connection: recovery.load(connection, flow_id),
+        )
+
+    def _flow_of(self, leftover_id: UUID) -> UUID:
+        with self.reading() as connection:
+            flow_id = stored_leftovers.flow_of(connection, leftover_id)
+        if flow_id is None:
+            raise Missing(f"there is no leftover {leftover_id}; `interlock leftovers` lists them")
+        return flow_id
 
     # reading ----------------------------------------------------------------------------------------
 
@@ -268,6 +291,9 @@ class Coordinator:
 
     async def wait_ended(self, job_id: UUID, timeout_s: float | None = None) -> CommandRecord:
         """The flow command once it has ended. Raises TimeoutError; Missing where there is no such job."""
+        over = self._waiting.ended(job_id)
+        if over is not None:
+            return over
         async with asyncio.timeout(timeout_s):
             while True:
                 with self._waiting.ending(job_id) as end:

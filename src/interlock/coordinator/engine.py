@@ -4,8 +4,6 @@ One asyncio loop owns this state; workers and the writer see only the flow they 
 """
 
 import asyncio
-import queue
-import threading
 from collections.abc import Callable
 from typing import Protocol
 from uuid import UUID
@@ -17,23 +15,24 @@ from interlock.clock import Clock
 from interlock.coordinator.accepting import Repeated, Submission
 from interlock.coordinator.runner import ChangeSet, Runner, World, examine_all, was_refused
 from interlock.coordinator.snapshot import Snapshot
+from interlock.coordinator.trials import CLAIMS_MAX, Trials
 from interlock.coordinator.work import Asked, Errand, Outcome, Slot, Work
+from interlock.coordinator.workers import OVERDUE_S, Workers
 from interlock.coordinator.writer import SETS_MAX, Owner, Writer
 from interlock.core import narration
-from interlock.core.facts import Examine, Fact
+from interlock.core.facts import Examine, Fact, TaskCleared
 from interlock.core.flow import Flow
 from interlock.model.changes import Change
 from interlock.model.errors import Bug, InterlockError, Refused
-from interlock.model.records import CommandRecord, TaskRecord
+from interlock.model.records import CommandRecord, Severity, TaskRecord
 from interlock.model.states import State, TaskState
 from interlock.store.database import Database
 
 #: after so many conflicts a flow's phases run inside the writer
 CONFLICTS_MAX = 3
-#: a flow that was claimed more often without any progress is parked: it may be what kills engine after engine
-CLAIMS_MAX = 3
-#: a run that takes longer is named in the log
-SLOW_RUN_S = 5.0
+#: seconds between two looks at what runs, and until a taken-over flow is no longer on trial
+WATCH_S, TRIAL_S = 0.5, 60.0
+WATCHDOG, TRUST = "watchdog", "trust"
 
 _log = structlog.get_logger(__name__)
 
@@ -67,37 +66,52 @@ class Engine:
         self._clock = clock
         self._actor = actor
         self._loop = asyncio.get_running_loop()
-        self._ready: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         self._facts_max = 1 if sets_max == 1 else SETS_MAX
         self._slots: dict[UUID, Slot] = {}
-        self._timers: dict[UUID, asyncio.TimerHandle] = {}
+        self._timers: dict[UUID | str, asyncio.TimerHandle] = {}
         self._stopped = False
-        self._workers = [
-            threading.Thread(target=self._work, name=f"interlock-worker-{n}", daemon=True) for n in range(workers)
-        ]
+        self._workers = Workers(database, clock, self._ran, workers)
+        self._trials = Trials(self._schedule)
         self.writer = Writer(database.writer(), owner, self._from_writer, self._from_broken_writer, sets_max=sets_max)
         self.failed: asyncio.Future[None] = self._loop.create_future()
 
     def start(self) -> None:
         self.writer.start()
-        for worker in self._workers:
-            worker.start()
+        self._workers.start()
+        self._timers[WATCHDOG] = self._loop.call_later(WATCH_S, self._watch_runs)
+        self._timers[TRUST] = self._loop.call_later(TRIAL_S, self._trust)
 
     async def stop(self) -> None:
         """Ends workers and writer. What was not committed is forgotten; the next engine finds the rest."""
         self._stopped = True
         for timer in self._timers.values():
             timer.cancel()
-        for _ in self._workers:
-            self._ready.put(None)
-        for worker in self._workers:
-            await asyncio.to_thread(worker.join)
+        await asyncio.to_thread(self._workers.stop)
         self.writer.stop()
         await asyncio.to_thread(self.writer.join)
         await asyncio.sleep(0)  # lets what the writer handed over arrive
         for slot in self._slots.values():
             self._give_answer_up(slot)
         self.failed.cancel()
+
+    def _watch_runs(self) -> None:
+        """A run that takes long is named while it lasts, and delays no other flow (hard case 13)."""
+        words, now = f"a phase of this flow ran for more than {OVERDUE_S:g} s", self._clock.now_us()
+
+        def note(flow: Flow) -> None:
+            flow.add_event(now, "run_was_slow", words, Severity.WARNING)
+
+        for work in self._workers.overdue():
+            _log.warning("run_is_slow", flow=str(work.slot.flow.id))
+            if work.slot.submission is None:
+                work.slot.errands.append(Asked(note))
+        self._timers[WATCHDOG] = self._loop.call_later(WATCH_S, self._watch_runs)
+
+    def _trust(self) -> None:
+        """This engine has lived for a while: no flow that it took over is what kills engines."""
+        for slot in self._slots.values():
+            slot.suspect = False
+        self._trials.dissolve()
 
     def _give_answer_up(self, slot: Slot) -> None:
         """Nobody will run this slot any more: who waits for it learns so."""
@@ -122,9 +136,12 @@ class Engine:
             self._give_answer_up(slot)
         return slot.accepted
 
-    def adopt(self, flow: Flow, claim: Errand) -> None:
-        """Takes over a stored flow: `claim` writes the claim, and only its commit lets the flow go on."""
-        slot = Slot(flow, errands=[Asked(claim, is_claim=True)])
+    def adopt(self, flow: Flow, claim: Errand, *, suspect: bool) -> None:
+        """Takes over a stored flow: `claim` writes the claim, and only its commit lets the flow go on.
+
+        `suspect`: the engine before died; for a while each run of the flow is on trial (see trials.py).
+        """
+        slot = Slot(flow, errands=[Asked(claim, is_claim=True)], suspect=suspect)
         self._slots[flow.id] = slot
         self._schedule(slot)
 
@@ -133,12 +150,13 @@ class Engine:
         slot = self._slots.get(flow_id)
         if slot is not None:
             slot.mailbox += facts
+            slot.clearing -= {fact.task_id for fact in facts if isinstance(fact, TaskCleared)}
             self._schedule(slot)
 
-    def errand(self, flow: Flow, errand: Errand) -> "asyncio.Future[None]":
-        """Writes something into a flow on somebody's wish; resolves after the commit. `flow` is used where
-        the flow is not in memory already. Fails with what the errand raises."""
-        slot = self._slots.setdefault(flow.id, Slot(flow))
+    def errand(self, flow_id: UUID, errand: Errand, load: Callable[[Connection], Flow]) -> "asyncio.Future[None]":
+        """Writes something into a flow on somebody's wish; resolves after the commit. `load` reads the flow
+        where it is not in memory. Fails with what either raises."""
+        slot = self._slots.setdefault(flow_id, Slot(Flow(flow_id), load=load))
         done: asyncio.Future[None] = self._loop.create_future()
         slot.errands.append(Asked(errand, done))
         self._schedule(slot)
@@ -160,42 +178,39 @@ class Engine:
     def _schedule(self, slot: Slot) -> None:
         if self._stopped or slot.busy or not (slot.mailbox or slot.submission or slot.errands):
             return
+        if slot.suspect and not slot.errands and not self._trials.admit(slot):
+            return
         slot.busy = True
         facts: list[Fact] = []
         asked = slot.errands[0] if slot.errands and slot.submission is None else None
         if asked is None:
-            facts, slot.mailbox = slot.mailbox[: self._facts_max], slot.mailbox[self._facts_max :]
+            count = 1 if slot.careful else self._facts_max
+            facts, slot.mailbox = slot.mailbox[:count], slot.mailbox[count:]
         run = self._run_of(slot, facts, asked)
         work = Work(slot, facts, asked, run, in_writer=slot.conflicts > CONFLICTS_MAX)
         if work.in_writer:
             self.writer.put(work)
         else:
-            self._ready.put(work)
+            self._workers.put(work)
 
     # workers ----------------------------------------------------------------------------------------
 
-    def _work(self) -> None:
-        with self._database.reader() as connection:
-            while (work := self._ready.get()) is not None:
-                try:
-                    work.change_set = work.run(connection)
-                except BaseException as error:  # a phase may raise SystemExit, and this thread must not end
-                    self._loop.call_soon_threadsafe(self._run_failed, work, error)
-                    continue
-                finally:
-                    if connection.in_transaction():
-                        connection.rollback()
-                if work.change_set is None:
-                    self._loop.call_soon_threadsafe(self._stored, work)
-                else:
-                    self.writer.put(work)
+    def _ran(self, work: Work, error: BaseException | None) -> None:
+        """Called in a worker's thread when a run is over."""
+        if error is not None:
+            self._loop.call_soon_threadsafe(self._run_failed, work, error)
+        elif work.change_set is None:
+            self._loop.call_soon_threadsafe(self._stored, work)
+        else:
+            self.writer.put(work)
 
     def _run_of(self, slot: Slot, facts: list[Fact], asked: Asked | None) -> Callable[[Connection], ChangeSet | None]:
         def run(connection: Connection) -> ChangeSet | None:
-            started_s = self._clock.monotonic_s()
             snapshot = Snapshot(lambda: connection, self._world.catalog)
-            runner = Runner(self._world, slot.flow, snapshot, self._clock.now_us())
             try:
+                if slot.load is not None:
+                    slot.flow, slot.load = slot.load(connection), None
+                runner = Runner(self._world, slot.flow, snapshot, self._clock.now_us())
                 if slot.submission is not None:
                     runner.accept(slot.submission)
                 elif asked is not None:
@@ -206,10 +221,6 @@ class Engine:
             except BaseException:
                 slot.flow.roll_back()
                 raise
-            finally:
-                took_s = self._clock.monotonic_s() - started_s
-                if took_s > SLOW_RUN_S:
-                    _log.warning("run_was_slow", flow=str(slot.flow.id), seconds=round(took_s, 1))
 
         return run
 
@@ -260,7 +271,11 @@ class Engine:
                 slot.accepted.set_exception(error if expected else _bug(slot, error))
         elif work.asked is not None:
             self._errand_failed(slot, work.asked, error)
+        elif len(work.facts) > 1:
+            slot.careful = True  # only the fact at fault is to be dropped
+            self._again(work)
         else:
+            self._trials.over(slot)
             bug = _bug(slot, error)
             if slot.flow.root.attention is None:
                 words, now = str(bug), self._clock.now_us()
@@ -269,11 +284,14 @@ class Engine:
 
     def _errand_failed(self, slot: Slot, asked: Asked, error: BaseException) -> None:
         slot.errands.remove(asked)
+        if slot.load is not None:
+            del self._slots[slot.flow.id]
         if asked.done is None:
             self._break(_bug(slot, error))
         elif not asked.done.done():
             asked.done.set_exception(error if isinstance(error, Refused) else _bug(slot, error))
-        self._release(slot)
+        if slot.load is None:
+            self._release(slot)
 
     def _stored(self, work: Work) -> None:
         """A run is committed (or changed nothing): now, and only now, the world may see it."""
@@ -287,15 +305,18 @@ class Engine:
                 asked.done.set_result(None)
         if work.change_set is not None:
             self._act(flow, work.change_set)
-        if asked is not None and asked.is_claim and flow.job.claims <= CLAIMS_MAX:
+        if asked is not None and asked.is_claim and flow.job.claims < CLAIMS_MAX:
             self._resume(slot)
+        if asked is None:
+            self._trials.over(slot)
+            slot.careful = slot.careful and bool(slot.mailbox)
         slot.busy, slot.conflicts = False, 0  # only now: acting may bring facts, which must not change the flow yet
         self._release(slot)
 
     def _release(self, slot: Slot) -> None:
         """Drops a flow that is over and cleared; goes on with any other."""
         flow = slot.flow
-        over = flow.root.state is State.ENDED and not slot.errands
+        over = flow.root.state is State.ENDED and not slot.errands and not slot.clearing
         if over and not any(task.state is TaskState.ENDED for task in flow.tasks.values()):
             self._slots.pop(flow.id, None)
         else:
@@ -330,6 +351,8 @@ class Engine:
             if command.retry_at is not None:
                 self._retry_later(command)
         for task in slot.flow.tasks.values():
+            if task.state is TaskState.CLEAR_FAILED:
+                slot.clearing.add(task.id)
             if task.state is not TaskState.CLEARED:
                 self._actor.task_stored(task, slot.flow.job.term, fresh=False)
 
@@ -359,6 +382,8 @@ def _wants_action(change: Change) -> bool:
     """Whether a stored task is new, bound, answered or ended: those are who is sent, watched, cleared."""
     old, new = change.old, change.new
     assert isinstance(new, TaskRecord)
+    if new.state in (TaskState.CLEARED, TaskState.CLEAR_FAILED):
+        return False
     return not isinstance(old, TaskRecord) or (old.state, old.incarnation) != (new.state, new.incarnation)
 
 

@@ -5,13 +5,13 @@ The cost is per host, not per task. Nothing here decides how a task ended: it tu
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 import structlog
 
 from interlock.clock import Clock
+from interlock.coordinator.watched import TO_CLEAR, Patience, Watched, overdue
 from interlock.core.facts import Fact, TaskAnswered, TaskBound, TaskCleared, TaskEnded, TaskProgressed
 from interlock.core.polling import Backoff
 from interlock.hosts.backend import (
@@ -30,38 +30,16 @@ from interlock.model.states import Outcome, TaskState
 
 #: how many calls to one host are under way at once
 CALLS_MAX = 64
-#: how often clearing a task is tried
-CLEARS_MAX = 5
+#: how often clearing a task is tried, and a call for it that ends in an error that nobody expected
+CLEARS_MAX = ERRORS_MAX = 5
+#: the longest pause of a session that has something to watch: then patience is looked at
+PAUSE_S_MAX = 5.0
 
 #: connects to the host of a ref; calls the function whenever a task changed there; may raise Unreachable
 ConnectTo = Callable[[Ref[Any], Callable[[], None]], Awaitable[HostLink]]
 Tell = Callable[[UUID, Fact], None]
 
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True)
-class Patience:
-    """How long a host is waited for, in seconds of this process's own clock, while it cannot be reached."""
-
-    #: then a start that was certainly never sent is refused
-    unsent_s: float = 60.0
-    #: then the fate of what may have been sent is unknown
-    silent_s: float = 3600.0
-    #: the first and the longest pause between two looks at a host's tasks
-    poll_s_min: float = 1.0
-    poll_s_max: float = 10.0
-
-
-@dataclass
-class Watched:
-    """A task in this host's care."""
-
-    task: TaskRecord
-    term: int
-    #: certainly never sent
-    fresh: bool
-    clears: int = 0
 
 
 class HostWatch:
@@ -79,6 +57,7 @@ class HostWatch:
         self._poke = False
         self._link: HostLink | None = None
         self._backoff = Backoff(patience.poll_s_min, patience.poll_s_max)
+        self._retry = Backoff(0.2, patience.poll_s_max)
         self._look_at_s = 0.0
         self.last_error: str | None = None
 
@@ -86,10 +65,12 @@ class HostWatch:
 
     @property
     def incarnation(self) -> str | None:
-        """The journal that answers now; None while there is no connection."""
-        return self._link.incarnation if self._link is not None else None
+        """The journal that answers now; None while there is no connection. Safe from any thread."""
+        link = self._link
+        return link.incarnation if link is not None else None
 
     def describe(self) -> dict[str, Any]:
+        """The connection and the tasks, for people."""
         return {
             "host": str(self.host),
             "connected": self._link is not None,
@@ -103,7 +84,8 @@ class HostWatch:
         """A stored task: to be started, watched, or cleared."""
         known = self._to_do.pop(task.id, None) or self._running.pop(task.id, None)
         fresh = task.incarnation is None or (known.fresh if known is not None else fresh)
-        watched = Watched(task, term, fresh and task.state is TaskState.INITIALIZING)
+        now_s = self._clock.monotonic_s()
+        watched = Watched(task, term, fresh and task.state is TaskState.INITIALIZING, now_s, now_s)
         if task.state is TaskState.POLLING:
             self._running[task.id] = watched
             self._poke = True
@@ -114,41 +96,52 @@ class HostWatch:
     # the connection ---------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        retry = Backoff(0.2, self._patience.poll_s_max)
-        lost_at = self._clock.monotonic_s()
+        """Connects, serves the connection, and connects again."""
         while True:
             try:
                 self._link = await self._connect(self.host, self._pushed)
-            except Unreachable as error:
-                self._failed_to_connect(str(error), self._clock.monotonic_s() - lost_at)
-                await asyncio.sleep(retry.next())
-                continue
-            _log.info("host_connected", host=str(self.host), incarnation=self._link.incarnation)
-            self.last_error = None
-            retry.reset()
-            try:
-                await self._session(self._link)
-            finally:
-                link, self._link = self._link, None
-                await link.close()
-            lost_at = self._clock.monotonic_s()
-            _log.warning("host_disconnected", host=str(self.host))
+            except Exception as error:
+                self._not_connected(error)
+            else:
+                _log.info("host_connected", host=str(self.host), incarnation=self._link.incarnation)
+                await self._served(self._link)
+            await asyncio.sleep(self._retry.next())
 
-    def _failed_to_connect(self, reason: str, for_s: float) -> None:
+    async def _served(self, link: HostLink) -> None:
+        """One connection's life; an error in it ends the connection, never the watch."""
+        try:
+            await self._session(link)
+            self.last_error = "the connection was lost"
+        except* Exception as errors:
+            self.last_error = f"the connection was given up: {errors.exceptions[0]}"
+            _log.error("host_session_failed", host=str(self.host), exc_info=errors)
+        finally:
+            self._link = None
+            await link.close()
+        _log.warning("host_disconnected", host=str(self.host))
+
+    def _not_connected(self, error: Exception) -> None:
+        reason = str(error) if isinstance(error, Unreachable) else f"{type(error).__name__}: {error}"
         if reason != self.last_error:
             _log.warning("host_unreachable", host=str(self.host), reason=reason)
         self.last_error = reason
-        words = f"{self.host} could not be reached for {for_s:.0f} s: {reason}"
+        self._expire()
+
+    def _expire(self) -> None:
+        """Ends the waiting for what the host has said nothing of for too long."""
+        now_s = self._clock.monotonic_s()
         for watched in [*self._to_do.values(), *self._running.values()]:
-            task = watched.task
-            if task.state is TaskState.ENDED:
-                if for_s > self._patience.silent_s:
-                    self._drop(task, TaskCleared(task.id, ok=False))
-            elif watched.fresh or not task.is_mutating:
-                if for_s > self._patience.unsent_s:
-                    self._drop(task, TaskEnded(task.id, Outcome.REFUSED, message=words))
-            elif for_s > self._patience.silent_s:
-                self._drop(task, TaskEnded(task.id, Outcome.UNKNOWN, message=words))
+            fact = overdue(watched, now_s, self._patience, self.last_error or "it does not answer")
+            if fact is not None:
+                self._drop(watched.task, fact)
+
+    def _heard(self, watched: Watched | None = None) -> None:
+        """The host has answered."""
+        self._retry.reset()
+        self.last_error = None
+        if watched is not None:
+            watched.heard_s = self._clock.monotonic_s()
+            watched.errors = 0
 
     def _pushed(self) -> None:
         """Something changed on the host: look at once. What it says is read by asking (hard case 26)."""
@@ -156,7 +149,6 @@ class HostWatch:
         self._wake.set()
 
     async def _session(self, link: HostLink) -> None:
-        """One connection's life."""
         self._poke = True
         closed = asyncio.ensure_future(link.wait_closed())
         slots = asyncio.Semaphore(CALLS_MAX)
@@ -164,6 +156,7 @@ class HostWatch:
             async with asyncio.TaskGroup() as group:
                 while not closed.done():
                     self._wake.clear()
+                    self._expire()
                     for watched in list(self._to_do.values()):
                         await slots.acquire()
                         if self._to_do.pop(watched.task.id, None) is not None:
@@ -180,35 +173,44 @@ class HostWatch:
     async def _pause(self, closed: "asyncio.Future[None]") -> None:
         """Until something is to be done, the connection is lost, or it is time to look again."""
         woken: asyncio.Future[Any] = asyncio.ensure_future(self._wake.wait())
-        timeout = max(0.0, self._look_at_s - self._clock.monotonic_s()) if self._running else None
+        timeout = None
+        if self._running:
+            timeout = min(max(0.0, self._look_at_s - self._clock.monotonic_s()), PAUSE_S_MAX)
         await asyncio.wait((woken, closed), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         woken.cancel()
 
     # starting and clearing --------------------------------------------------------------------------
 
     async def _do(self, link: HostLink, watched: Watched, slots: asyncio.Semaphore) -> None:
+        """What is due for one task. Whatever goes wrong, the task is not forgotten."""
         task = watched.task
         try:
-            if task.state is TaskState.ENDED:
+            if task.state in TO_CLEAR:
                 await self._clear(link, watched)
             else:
-                fact = await self._start(link, watched)
-                if fact is not None:
-                    self._tell(task.flow_id, fact)
-        except (NotSent, Unanswered, NotNow) as error:
-            _log.info("host_call_unanswered", host=str(self.host), task=str(task.id), reason=str(error))
-            await self._again(watched)
+                self._tell(task.flow_id, await self._start(link, watched))
+            self._heard()
+        except NotNow as error:
+            self._heard(watched)
+            await self._again(watched, error)
+        except (NotSent, Unanswered) as error:
+            await self._again(watched, error)
+        except HostRefused as refused:
+            self._heard()
+            self._tell(task.flow_id, _refused(watched, refused))
+        except Exception as error:
+            await self._unexpected(watched, error)
         finally:
             slots.release()
 
-    async def _start(self, link: HostLink, watched: Watched) -> Fact | None:
+    async def _start(self, link: HostLink, watched: Watched) -> Fact:
         """Sends a start; what may have been sent before is first asked about (see design.md §4)."""
         task = watched.task
         if task.incarnation is None:
             return TaskBound(task.id, link.incarnation)
         if task.incarnation != link.incarnation:
             return self._other_journal(watched)
-        if not watched.fresh and task.is_mutating:
+        if not watched.harmless:
             if not link.dedupes:
                 words = "it may have been started before the connection was lost, and a stock host cannot tell"
                 return TaskEnded(task.id, Outcome.UNKNOWN, message=words)
@@ -227,17 +229,29 @@ class HostWatch:
             return TaskEnded(task.id, Outcome.SUCCEEDED, message="answered", answer_json=answer.answer_json)
         return TaskAnswered(task.id, answer.host_task_id)
 
-    async def _again(self, watched: Watched) -> None:
+    async def _again(self, watched: Watched, error: Exception) -> None:
         """To be tried once more, after a pause, in this connection or the next."""
+        _log.info("host_call_unanswered", host=str(self.host), task=str(watched.task.id), reason=str(error))
+        self.last_error = str(error)
         await asyncio.sleep(self._patience.poll_s_min)
         self._to_do.setdefault(watched.task.id, watched)
         self._wake.set()
 
+    async def _unexpected(self, watched: Watched, error: Exception) -> None:
+        """An error that nobody expected, of the host's answer or of ours: bounded, and the task gets an end."""
+        _log.error("host_call_failed", host=str(self.host), task=str(watched.task.id), exc_info=error)
+        watched.errors += 1
+        if watched.errors < ERRORS_MAX:
+            await self._again(watched, error)
+            return
+        words = f"{type(error).__name__}: {error}"
+        self._tell(watched.task.flow_id, _refused(watched, HostRefused(0, words, Outcome.REFUSED)))
+
     def _other_journal(self, watched: Watched) -> TaskEnded:
         task = watched.task
         words = f"{self.host} has another journal now than when the task was named"
-        if watched.fresh or not task.is_mutating:
-            return TaskEnded(task.id, Outcome.REFUSED, message=f"{words}; it was never sent, submit again")
+        if watched.harmless:
+            return TaskEnded(task.id, Outcome.REFUSED, message=f"{words}; it did nothing, submit again")
         return TaskEnded(task.id, Outcome.LOST, message=f"{words}; it may have run")
 
     async def _clear(self, link: HostLink, watched: Watched) -> None:
@@ -247,7 +261,7 @@ class HostWatch:
             await link.clear(task, watched.term)
         except HostRefused as error:
             if watched.clears < CLEARS_MAX:
-                await self._again(watched)
+                await self._again(watched, error)
             else:
                 _log.warning("clear_failed", host=str(self.host), task=str(task.id), reason=str(error))
                 self._tell(task.flow_id, TaskCleared(task.id, ok=False))
@@ -262,20 +276,38 @@ class HostWatch:
         before = list(self._running.values())
         try:
             reports = await link.reports()
-            for watched in before:
-                assert watched.task.host_task_id is not None
-                report = reports.get(watched.task.host_task_id)
-                if report is None:
-                    report = await link.report(watched.task.host_task_id)
-                self._judge(watched.task, report)
         except (NotSent, Unanswered, NotNow, HostRefused) as error:
             _log.info("host_call_unanswered", host=str(self.host), reason=str(error))
+            self.last_error = str(error)
+            return
+        self._heard()
+        for watched in before:
+            report = reports.get(watched.task.host_task_id or "")
+            if report is not None:
+                self._judge(watched, report)
+            else:
+                await self._ask(link, watched)
 
-    def _judge(self, task: TaskRecord, report: Report | None) -> None:
+    async def _ask(self, link: HostLink, watched: Watched) -> None:
+        """The targeted question about a task that the list did not show; one that fails concerns no other."""
+        task = watched.task
+        assert task.host_task_id is not None
+        try:
+            report = await link.report(task.host_task_id)
+        except (NotSent, Unanswered, NotNow, HostRefused) as error:
+            _log.info("host_call_unanswered", host=str(self.host), task=str(task.id), reason=str(error))
+            self.last_error = str(error)
+            return
         if report is None:
             words = f"{self.host} no longer knows host task {task.host_task_id}"
             self._drop(task, TaskEnded(task.id, Outcome.LOST, message=words))
-        elif report.outcome is not None:
+        else:
+            self._judge(watched, report)
+
+    def _judge(self, watched: Watched, report: Report) -> None:
+        task = watched.task
+        self._heard(watched)
+        if report.outcome is not None:
             said = (report.host_state, report.host_result, report.code, report.message)
             self._drop(task, TaskEnded(task.id, report.outcome, *said))
         elif self._backoff.note(task.id, (report.host_state, report.progress)):
@@ -287,3 +319,12 @@ class HostWatch:
         self._running.pop(task.id, None)
         self._backoff.forget(task.id)
         self._tell(task.flow_id, fact)
+
+
+def _refused(watched: Watched, refused: HostRefused) -> Fact:
+    """The end of what the host will not do: without effect only where that is certain."""
+    task = watched.task
+    if task.state in TO_CLEAR:
+        return TaskCleared(task.id, ok=False)
+    outcome = refused.outcome if watched.harmless else Outcome.UNKNOWN
+    return TaskEnded(task.id, outcome, code=refused.code, message=refused.message)

@@ -1,25 +1,12 @@
 """Clearing a leftover: a person attests that nothing remains on the host."""
 
-from dataclasses import replace
 from uuid import UUID
 
-from sqlalchemy import Connection
-
 from interlock.clock import Clock
-from interlock.coordinator.recovery import assembled
 from interlock.core.ending import untouchable
 from interlock.core.flow import Flow
-from interlock.model.errors import Missing, Refused
-from interlock.store.queries import flows, leftovers
-
-
-def load(connection: Connection, leftover_id: UUID) -> Flow:
-    """The flow that left it. Raises Missing."""
-    flow_id = leftovers.flow_of(connection, leftover_id)
-    if flow_id is None:
-        raise Missing(f"there is no leftover {leftover_id}; `interlock leftovers` lists them")
-    [rows] = flows.load(connection, [flow_id])
-    return assembled(rows)
+from interlock.model.errors import Refused
+from interlock.model.replacing import replace
 
 
 def clear(flow: Flow, leftover_id: UUID, by: str, reason: str, clock: Clock) -> None:

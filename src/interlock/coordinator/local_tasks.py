@@ -32,10 +32,10 @@ class LocalTasks:
     def take(self, task: TaskRecord, *, fresh: bool) -> None:
         """Runs a new task; one that a crash interrupted is run again where that is declared harmless."""
         function = self._catalog.functions.get(task.method)
-        if function is None:
+        if function is None and fresh:
             words = f"there is no local function {task.method!r}; register it in the catalog"
             self._tell(task.flow_id, TaskEnded(task.id, Outcome.REFUSED, message=words))
-        elif not fresh and not function.repeatable:
+        elif function is None or (not fresh and not function.repeatable):
             words = f"{task.method} was interrupted by a crash and is not marked repeatable; it may have run"
             self._tell(task.flow_id, TaskEnded(task.id, Outcome.LOST, message=words))
         else:

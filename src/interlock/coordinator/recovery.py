@@ -3,17 +3,20 @@
 The claim is committed before any phase runs; it raises the flow's term on hosts and counts the attempt.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass
+from uuid import UUID
 
+import structlog
 from sqlalchemy import Connection
 
 from interlock.catalog import Catalog, Unreadable
 from interlock.clock import Clock
-from interlock.coordinator.engine import CLAIMS_MAX, Engine
-from interlock.coordinator.work import Errand
+from interlock.coordinator.engine import Engine
+from interlock.coordinator.trials import CLAIMS_MAX
 from interlock.core import narration
 from interlock.core.flow import Flow
 from interlock.model.records import CommandRecord
+from interlock.model.replacing import replace
 from interlock.model.states import State
 from interlock.secrets import Keyring
 from interlock.store.queries import flows
@@ -24,15 +27,29 @@ LOAD_MAX = 500
 UNCLEARED_MAX = 10_000
 
 
-def take_over(connection: Connection, engine: Engine, catalog: Catalog, keyring: Keyring, clock: Clock) -> int:
+_log = structlog.get_logger(__name__)
+
+
+def take_over(connection: Connection, engine: Engine, claimant: "Claimant") -> int:
     """Hands every unfinished flow to the engine, and those whose tasks hosts may still remember."""
     open_flows = flows.unfinished(connection)
     uncleared = {task.flow_id for task in flows.uncleared(connection, UNCLEARED_MAX)}
     wanted = [*open_flows, *sorted(uncleared - set(open_flows))]
     for start in range(0, len(wanted), LOAD_MAX):
         for rows in flows.load(connection, wanted[start : start + LOAD_MAX]):
-            engine.adopt(assembled(rows), _claim(catalog, keyring, clock))
+            try:
+                flow = assembled(rows)
+            except Exception:
+                _log.exception("flow_not_taken_over", flow=str(rows.job.id), remedy="run `interlock verify`")
+                continue
+            engine.adopt(flow, claimant.claim, suspect=claimant.after_a_crash)
     return len(open_flows)
+
+
+def load(connection: Connection, flow_id: UUID) -> Flow:
+    """One flow from its rows; it must exist."""
+    [rows] = flows.load(connection, [flow_id])
+    return assembled(rows)
 
 
 def assembled(rows: FlowRows) -> Flow:
@@ -42,28 +59,38 @@ def assembled(rows: FlowRows) -> Flow:
     )
 
 
-def _claim(catalog: Catalog, keyring: Keyring, clock: Clock) -> Errand:
-    def claim(flow: Flow) -> None:
-        now = clock.now_us()
+@dataclass(frozen=True)
+class Claimant:
+    """Who takes over; `after_a_crash`: the engine before did not say good-bye."""
+
+    catalog: Catalog
+    keyring: Keyring
+    clock: Clock
+    after_a_crash: bool
+
+    def claim(self, flow: Flow) -> None:
+        """The claim of a flow: its term on hosts is raised, and who needs a person is said."""
+        now = self.clock.now_us()
         if flow.root.state is State.ENDED:
             return
-        job = replace(flow.job, term=flow.job.term + 1, claims=flow.job.claims + 1)
+        job = replace(flow.job, term=flow.job.term + 1, claims=flow.job.claims if self.after_a_crash else 0)
         flow.put_job(job)
         flow.add_event(now, "flow_claimed", f"taken over by an engine, term {job.term}")
-        if job.claims > CLAIMS_MAX:
+        if job.claims >= CLAIMS_MAX:
             if flow.root.attention is None:
-                words = f"{CLAIMS_MAX} engines took this flow over and stopped without any progress of it"
+                words = (
+                    f"{job.claims} engines died while they ran this flow; mend the cause, then stop the server "
+                    "in good order and start it again: that tries once more"
+                )
                 narration.raise_attention(flow, flow.root, words, now)
             return
         attentions = [
-            _look(flow, command, catalog, keyring, now)
+            _look(flow, command, self.catalog, self.keyring, now)
             for command in list(flow.commands.values())
             if command.state is not State.ENDED
         ]
         if flow.job.attention is not None and not any(attentions):
             flow.put_job(replace(flow.job, attention=None))
-
-    return claim
 
 
 def _look(flow: Flow, command: CommandRecord, catalog: Catalog, keyring: Keyring, now: int) -> bool:

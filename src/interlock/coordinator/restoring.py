@@ -5,7 +5,7 @@ command wrote are put back, the rest is reported. What a task of unknown fate ma
 """
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from interlock.catalog import Catalog
 from interlock.core.ending import untouchable
@@ -14,8 +14,17 @@ from interlock.model.entities import Entity
 from interlock.model.records import CommandRecord, EntityRecord, SnapshotRecord
 from interlock.model.refs import Ref
 
-if TYPE_CHECKING:
-    from interlock.coordinator.phase_db import PhaseDb
+
+class Rows(Protocol):
+    """What restoring needs of a phase's db: rows as the transaction sees them, and writes without a snapshot."""
+
+    def record(self, ref: Ref[Any]) -> EntityRecord | None: ...
+
+    def store(self, ref: Ref[Any], entity: Entity | None) -> None: ...
+
+    def is_name_free(self, entity: Entity) -> bool: ...
+
+    def log(self, message: str, *, warning: bool = False) -> None: ...
 
 
 def freeze(record: EntityRecord | None) -> str | None:
@@ -23,7 +32,7 @@ def freeze(record: EntityRecord | None) -> str | None:
     return None if record is None else f'{{"schema":{record.schema},"body":{record.body_json}}}'
 
 
-def restore(db: "PhaseDb", flow: Flow, command: CommandRecord, catalog: Catalog) -> None:
+def restore(db: Rows, flow: Flow, command: CommandRecord, catalog: Catalog) -> None:
     """Undoes the command's own writes. A second call finds nothing left to do."""
     blocked = untouchable(flow)
     mine = [row for row in flow.snapshots.values() if row.command_id == command.id]
@@ -35,7 +44,7 @@ def restore(db: "PhaseDb", flow: Flow, command: CommandRecord, catalog: Catalog)
         flow.drop_snapshot(row)
 
 
-def _put_back(db: "PhaseDb", row: SnapshotRecord, catalog: Catalog) -> None:
+def _put_back(db: Rows, row: SnapshotRecord, catalog: Catalog) -> None:
     now = db.record(row.ref)
     current = _fields(catalog, row.ref, freeze(now))
     before = _fields(catalog, row.ref, row.before_json)

@@ -42,8 +42,8 @@ from interlock.core.planning import Author, Described
 from interlock.model.changes import Change
 from interlock.model.errors import Bug, Refused
 from interlock.model.failure import Cause, Failure
-from interlock.model.locks import LockMode
-from interlock.model.plan import TaskWork
+from interlock.model.locks import LockMode, shared
+from interlock.model.plan import Plan, TaskWork
 from interlock.model.records import CommandRecord, Role
 from interlock.model.refs import Ref
 from interlock.model.states import Phase, Result
@@ -112,7 +112,7 @@ class Runner:
     def change_set(self, *, progress: bool = True) -> ChangeSet | None:
         """What is to be committed; None where nothing has changed. `progress`: the flow itself went on."""
         flow, snapshot = self._flow, self._snapshot
-        if not flow.is_changed:
+        if not flow.is_changed and not (progress and flow.job.claims):
             return None
         narration.roll_up(flow)
         flow.seal(self._now, claims=0 if progress else flow.job.claims)
@@ -192,7 +192,7 @@ class Runner:
         refused = failed = None
         try:
             plan = self._object(command).execute(self._db(command))
-            children = planning.lay_out(self._flow, command, plan, Role.FORWARD, self._author, self._now)
+            children = self._lay_out(command, plan, Role.FORWARD)
         except Refused as error:
             refused = _refusal(command, error.reasons)
         except Exception as error:
@@ -218,7 +218,7 @@ class Runner:
                 value = self._world.catalog.write_value(subject, subject.end_successfully(db))
                 return self._decide(EndPhaseRan(command.id, value))
             plan = subject.end_with_failure(db, self._failure(command))
-            children = planning.lay_out(self._flow, command, plan, Role.END, self._author, self._now)
+            children = self._lay_out(command, plan, Role.END)
         except Exception as error:
             reason = self._raised(command, phase, error)
         else:
@@ -236,7 +236,11 @@ class Runner:
         command, undone = self._flow.commands[each.command_id], self._flow.commands[each.undone]
         try:
             plan = self._object(undone).compensate(self._db(undone))
-            children = planning.lay_out(self._flow, command, plan, Role.UNDO, self._author, self._now, undoes=undone.id)
+            children = self._lay_out(command, plan, Role.UNDO, undone.id)
+        except Unreadable as error:
+            self._flow.roll_back(mark)
+            narration.raise_attention(self._flow, self._flow.commands[command.id], str(error), self._now)
+            return []
         except Exception as error:
             reason = self._raised(undone, Phase.COMPENSATE, error)
         else:
@@ -248,6 +252,17 @@ class Runner:
         self._flow.roll_back(mark)
         del self._later[later:]
         return self._decide(CompensateFailed(command.id, undone.id, reason))
+
+    def _lay_out(self, command: CommandRecord, plan: Plan, role: Role, undoes: UUID | None = None) -> list[UUID]:
+        """Makes the plan's rows. What its tasks may change is held at least shared, so that a task of unknown
+        fate leaves a refusal on all of it (hard case 5)."""
+        flow = self._flow
+        children = planning.lay_out(flow, command, plan, role, self._author, self._now, undoes=undoes)
+        touched = [ref for task in flow.tasks_for(command.id, role, undoes) if task.is_mutating for ref in task.refs]
+        refusals = locking.acquire(flow, command, shared(*touched), self._snapshot, self._now)
+        if refusals:
+            raise Refused(*refusals)
+        return children
 
     # small things -----------------------------------------------------------------------------------
 

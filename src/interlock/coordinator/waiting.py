@@ -13,6 +13,9 @@ from interlock.model.states import State
 #: what a wait for an end gets where the rows must be looked at again
 LOOK_AGAIN = None
 
+#: how many ends are remembered, for those who ask just after
+OVER_MAX = 1024
+
 End = asyncio.Future[CommandRecord | None]
 
 
@@ -22,15 +25,23 @@ class Waiting:
     def __init__(self) -> None:
         self._events: dict[UUID, set[asyncio.Event]] = {}
         self._ends: dict[UUID, set[End]] = {}
+        self._over: dict[UUID, CommandRecord] = {}
 
     def flow_stored(self, flow: Flow) -> None:
         """Something of the flow is committed."""
         for event in self._events.get(flow.id, ()):
             event.set()
         if flow.root.state is State.ENDED:
+            self._over[flow.id] = flow.root
+            if len(self._over) > OVER_MAX:
+                del self._over[next(iter(self._over))]
             for end in self._ends.get(flow.id, ()):
                 if not end.done():
                     end.set_result(flow.root)
+
+    def ended(self, job_id: UUID) -> CommandRecord | None:
+        """The flow command, if its end was stored not long ago."""
+        return self._over.get(job_id)
 
     def look_again(self) -> None:
         """A new engine started from the rows: what was committed meanwhile was told to nobody."""

@@ -36,6 +36,14 @@ class Slot:
     submission: Submission | None = None
     accepted: "asyncio.Future[UUID] | None" = None
     errands: list["Asked"] = field(default_factory=list)
+    #: reads the flow's rows, in the first run, where they were not in memory
+    load: Callable[[Connection], Flow] | None = None
+    #: taken over from an engine that died: each run is counted beforehand, and no other such flow runs meanwhile
+    suspect: bool = False
+    #: one fact at a time, after a run of several raised
+    careful: bool = False
+    #: tasks whose clearing failed before and is tried once more
+    clearing: set[UUID] = field(default_factory=set)
 
 
 @dataclass

@@ -112,8 +112,10 @@ class Writer(threading.Thread):
             hit = failpoints.before("commit")
             transaction.commit()
         except BaseException:
-            transaction.close()
-            self._connection.invalidate()  # after a COMMIT that failed it may be anywhere; the next engine's is new
+            try:
+                transaction.close()
+            finally:
+                self._connection.invalidate()  # after a COMMIT that failed it may be anywhere; the next's is new
             raise
         failpoints.after("commit", hit)
         owner.seq += 1

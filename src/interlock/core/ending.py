@@ -38,11 +38,11 @@ def role_under_way(command: CommandRecord) -> Role:
             return Role.FORWARD
 
 
-def count_open(flow: Flow, command: CommandRecord) -> int:
-    """How many children and tasks of the role under way are unfinished."""
-    role = role_under_way(command)
-    children = sum(child.state is not State.ENDED for child in flow.children_of(command.id, role))
-    return children + sum(task.state not in _DONE for task in flow.tasks_for(command.id, role))
+def count_open(flow: Flow, command: CommandRecord, undoes: UUID | None = None) -> int:
+    """How many children and tasks of the plan under way (for COMPENSATING: that undoes so) are unfinished."""
+    plan = (command.id, role_under_way(command), undoes)
+    children = sum(child.state is not State.ENDED for child in flow.children_of(*plan))
+    return children + sum(task.state not in _DONE for task in flow.tasks_for(*plan))
 
 
 def failure_of(
@@ -54,16 +54,12 @@ def failure_of(
     """
     causes: list[Cause] = []
     failed = total = 0
-    for task in flow.tasks_for(command.id, role):
-        if task.undoes != undoes:
-            continue
+    for task in flow.tasks_for(command.id, role, undoes):
         total += 1
         if task.outcome is not Outcome.SUCCEEDED and not task.best_effort:
             failed += 1
             causes.append(task_cause(flow, command, task))
-    for child in flow.children_of(command.id, role):
-        if child.undoes != undoes:
-            continue
+    for child in flow.children_of(command.id, role, undoes):
         total += 1
         if child.result is not Result.SUCCEEDED and not child.best_effort:
             failed += 1
@@ -115,11 +111,8 @@ def is_ready(flow: Flow, command: CommandRecord) -> bool | None:
         return True
     if not command.after:
         return True
-    before = {
-        child.position: child
-        for child in flow.children_of(command.parent_id, command.role)
-        if child.undoes == command.undoes
-    }
+    siblings = flow.children_of(command.parent_id, command.role, command.undoes)
+    before = {child.position: child for child in siblings}
     ready: bool | None = True
     for position in command.after:
         sibling = before[position]
@@ -130,8 +123,8 @@ def is_ready(flow: Flow, command: CommandRecord) -> bool | None:
     return ready
 
 
-def undo_queue(flow: Flow, command: CommandRecord) -> list[CommandRecord]:
-    """The completed commands under this one that are not undone yet, latest end last (popped first)."""
+def to_undo(flow: Flow, command: CommandRecord) -> list[CommandRecord]:
+    """The completed commands under this one whose undoing is not over, the latest end last."""
     found: list[CommandRecord] = []
     stack = flow.children_of(command.id, Role.FORWARD)
     while stack:

@@ -6,7 +6,6 @@ loaded at will.
 """
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -25,10 +24,13 @@ from interlock.model.records import (
     TaskRecord,
 )
 from interlock.model.refs import Ref
+from interlock.model.replacing import replace
 
 Table = dict[Any, Any]
 Mark = tuple[int, int]
 
+#: one plan: whose, which phase's, and for UNDO which command it undoes
+PlanKey = tuple[UUID, Role, UUID | None]
 #: siblings that wait for one position of a plan: parent, role, undone command, position
 WaitKey = tuple[UUID, Role, UUID | None, int]
 
@@ -47,10 +49,11 @@ class Flow:
         self.jobs: dict[UUID, JobRecord] = {}
         self.entities: dict[Ref[Any], Change] = {}
         self.events: list[EventRecord] = []
-        self.children: dict[UUID, list[UUID]] = {}
-        self.tasks_of: dict[UUID, list[UUID]] = {}
+        self.children: dict[PlanKey, list[UUID]] = {}
+        self.tasks_of: dict[PlanKey, list[UUID]] = {}
         self.waiters: dict[WaitKey, list[UUID]] = {}
         self.undo_queues: dict[UUID, list[UUID]] = {}
+        self.undoing: dict[UUID, UUID] = {}
         self.ended_count = 0
         self._event_seq = 0
         self._log: list[tuple[Table, Any, Any]] = []
@@ -65,15 +68,13 @@ class Flow:
     def root(self) -> CommandRecord:
         return self.commands[self.id]
 
-    def children_of(self, command: UUID, role: Role) -> list[CommandRecord]:
-        """The children that this role's plan made, in the order of the plan."""
-        rows = (self.commands[child] for child in self.children.get(command, ()))
-        return [row for row in rows if row.role is role]
+    def children_of(self, command: UUID, role: Role, undoes: UUID | None = None) -> list[CommandRecord]:
+        """The children that this role's plan (for UNDO: of undoing that command) made, in the plan's order."""
+        return [self.commands[child] for child in self.children.get((command, role, undoes), ())]
 
-    def tasks_for(self, command: UUID, role: Role) -> list[TaskRecord]:
-        """The async tasks that this role's plan made, in the order of the plan."""
-        rows = (self.tasks[task] for task in self.tasks_of.get(command, ()))
-        return [row for row in rows if row.role is role]
+    def tasks_for(self, command: UUID, role: Role, undoes: UUID | None = None) -> list[TaskRecord]:
+        """The async tasks that this role's plan made, in the plan's order."""
+        return [self.tasks[task] for task in self.tasks_of.get((command, role, undoes), ())]
 
     # writing ----------------------------------------------------------------------------------------
 
@@ -91,7 +92,7 @@ class Flow:
 
     def put_task(self, row: TaskRecord) -> None:
         if row.id not in self.tasks:
-            self.tasks_of.setdefault(row.command_id, []).append(row.id)
+            self._index_task(row)
         self._put(self.tasks, row.id, row)
 
     def put_step(self, row: StepRecord) -> None:
@@ -145,10 +146,13 @@ class Flow:
 
     def _index_command(self, row: CommandRecord) -> None:
         if row.parent_id is not None:
-            self.children.setdefault(row.parent_id, []).append(row.id)
+            self.children.setdefault((row.parent_id, row.role, row.undoes), []).append(row.id)
             for position in row.after:
                 key = (row.parent_id, row.role, row.undoes, position)
                 self.waiters.setdefault(key, []).append(row.id)
+
+    def _index_task(self, row: TaskRecord) -> None:
+        self.tasks_of.setdefault((row.command_id, row.role, row.undoes), []).append(row.id)
 
     # the change set ---------------------------------------------------------------------------------
 
@@ -178,6 +182,7 @@ class Flow:
         del self._log[log:], self.events[events:]
         self._event_seq = self.events[-1].seq if self.events else self._stored_events()
         self.undo_queues.clear()
+        self.undoing.clear()
         self.ended_count = max((row.ended_seq or 0 for row in self.commands.values()), default=0)
         if created:
             self._index_all()
@@ -190,7 +195,7 @@ class Flow:
         for command in self.commands.values():
             self._index_command(command)
         for task in self.tasks.values():
-            self.tasks_of.setdefault(task.command_id, []).append(task.id)
+            self._index_task(task)
 
     def changes(self) -> list[Change]:
         """What to store: each row once, from its committed form to its present one."""

@@ -1,6 +1,5 @@
 """Leaving: a command ends, frees what it held, and wakes those who waited for it."""
 
-from dataclasses import replace
 from uuid import UUID
 
 from interlock.core import narration
@@ -9,6 +8,7 @@ from interlock.core.flow import Flow
 from interlock.model.errors import Bug
 from interlock.model.failure import Failure
 from interlock.model.records import CommandRecord, LeftoverRecord, Severity
+from interlock.model.replacing import replace
 from interlock.model.states import COMMAND_MOVES, Result, State
 
 

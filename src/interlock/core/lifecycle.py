@@ -4,12 +4,11 @@ The rows to write are the flow's change set; nothing here runs a phase, reads a 
 It is level-triggered: `Examine` may come at any time, any number of times, and after a crash is all there is.
 """
 
-from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 from interlock.core import compensation, leaving, narration, tasks
-from interlock.core.ending import count_open, failure_of, is_ready, undo_queue
+from interlock.core.ending import count_open, failure_of, is_ready, to_undo
 from interlock.core.facts import (
     Compensate,
     Compensated,
@@ -34,11 +33,12 @@ from interlock.core.flow import Flow
 from interlock.model.errors import Bug
 from interlock.model.failure import Failure
 from interlock.model.records import CommandRecord, Role
+from interlock.model.replacing import replace
 from interlock.model.states import COMMAND_MOVES, Phase, Result, State
 
-#: how often an end phase is tried before a person is asked
+#: how often an end phase is tried before a person is asked, and compensate before it becomes a leftover
 END_ATTEMPTS_MAX = 5
-#: microseconds before the second try of an end phase; doubled each time
+#: microseconds before the second try; doubled each time
 END_RETRY_US = 1_000_000
 
 
@@ -56,14 +56,13 @@ def decide(flow: Flow, fact: Fact, now: int) -> list[Due]:
 def is_still_due(flow: Flow, due: Due, now: int) -> bool:
     """Whether the rows still ask for it: two facts may make one thing due twice, and it may be run once only."""
     command = flow.commands[due.command_id]
-    if command.attention is not None:
+    if command.attention is not None or not _is_time(command, now):
         return False
     match due:
         case Start():
             return command.state is State.PENDING
         case EndPhase():
-            waits = command.phase_ran or (command.retry_at is not None and command.retry_at > now)
-            return command.state is State.FINALIZING and command.phase is due.phase and not waits
+            return command.state is State.FINALIZING and command.phase is due.phase and not command.phase_ran
         case Compensate():
             free = command.open == 0 and flow.commands[due.undone].undo is None
             return command.state is State.COMPENSATING and free
@@ -89,8 +88,10 @@ def _take(flow: Flow, fact: Fact, now: int) -> list[UUID]:
         case EndPhaseFailed():
             _end_phase_failed(flow, flow.commands[fact.command_id], fact.reason, now)
             return []
-        case Compensated() | CompensateFailed():
-            return compensation.ran(flow, fact, now)
+        case Compensated():
+            return compensation.ran(flow, fact)
+        case CompensateFailed():
+            return _compensate_failed(flow, fact, now)
         case TaskBound() | TaskAnswered() | TaskProgressed() | TaskEnded() | TaskCleared():
             return tasks.reported(flow, fact, now)
 
@@ -106,6 +107,8 @@ def _examine(flow: Flow, command: CommandRecord, now: int, agenda: list[UUID]) -
             agenda += _execution_over(flow, command, now)
         case State.COMPENSATING if _quiet(flow, command):
             command = compensation.settle(flow, command, now)
+            if not _is_time(command, now):
+                return []
             undone = compensation.next_to_undo(flow, command)
             if undone is not None:
                 return [Compensate(command.id, undone)]
@@ -121,7 +124,8 @@ def _quiet(flow: Flow, command: CommandRecord) -> bool:
     """Whether nothing of the plan under way is unfinished. The counter hurries; the rows decide."""
     if command.open > 0:
         return False
-    unfinished = count_open(flow, command)
+    undoes = compensation.under_way(flow, command) if command.state is State.COMPENSATING else None
+    unfinished = count_open(flow, command, undoes)
     if unfinished:
         raise Bug(f"command {command.id} counts no open parts but has {unfinished}; run `interlock verify`")
     return True
@@ -139,14 +143,14 @@ def _execution_over(flow: Flow, command: CommandRecord, now: int) -> list[UUID]:
     if failure is None:
         return _to_finalizing(flow, command, Phase.END_SUCCESSFULLY, now)
     command = _failed(command, failure)
-    if undo_queue(flow, command):
+    if to_undo(flow, command):
         move(flow, command, State.COMPENSATING, now, open=0)
         return [command.id]
     return _to_finalizing(flow, command, Phase.END_WITH_FAILURE, now)
 
 
 def _to_finalizing(flow: Flow, command: CommandRecord, phase: Phase, now: int) -> list[UUID]:
-    move(flow, command, State.FINALIZING, now, phase=phase, open=0)
+    move(flow, command, State.FINALIZING, now, phase=phase, open=0, attempts=0, retry_at=None)
     return [command.id]
 
 
@@ -154,9 +158,7 @@ def _finalize(flow: Flow, command: CommandRecord, now: int, agenda: list[UUID]) 
     if command.phase is None:
         raise Bug(f"command {command.id} is finalizing without a phase")
     if not command.phase_ran:
-        if command.retry_at is not None and command.retry_at > now:
-            return []
-        return [EndPhase(command.id, command.phase)]
+        return [EndPhase(command.id, command.phase)] if _is_time(command, now) else []
     if command.phase is Phase.END_SUCCESSFULLY:
         agenda += leaving.end(flow, command, Result.SUCCEEDED, now)
         return []
@@ -180,8 +182,24 @@ def _end_phase_failed(flow: Flow, command: CommandRecord, reason: str, now: int)
         words = f"{command.phase} of {command.title} failed {attempts} times: {reason}"
         narration.raise_attention(flow, command, words, now)
         return
-    wait_us = END_RETRY_US << (attempts - 1)
-    flow.put_command(replace(command, attempts=attempts, retry_at=now + wait_us))
+    flow.put_command(_later(command, attempts, now))
+
+
+def _compensate_failed(flow: Flow, fact: CompensateFailed, now: int) -> list[UUID]:
+    command = flow.commands[fact.command_id]
+    attempts = command.attempts + 1
+    if attempts >= END_ATTEMPTS_MAX:
+        return compensation.gave_up(flow, fact, now)
+    flow.put_command(_later(command, attempts, now))
+    return []
+
+
+def _later(command: CommandRecord, attempts: int, now: int) -> CommandRecord:
+    return replace(command, attempts=attempts, retry_at=now + (END_RETRY_US << (attempts - 1)))
+
+
+def _is_time(command: CommandRecord, now: int) -> bool:
+    return command.retry_at is None or command.retry_at <= now
 
 
 def _failed(command: CommandRecord, failure: Failure) -> CommandRecord:

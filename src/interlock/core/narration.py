@@ -4,12 +4,12 @@ They are written in the same transaction as the move, so that they cannot disagr
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from uuid import UUID
 
 from interlock.core.flow import Flow
 from interlock.model.failure import Failure
 from interlock.model.records import CommandRecord, Role, Severity, StepRecord, TaskRecord
+from interlock.model.replacing import replace
 from interlock.model.states import Outcome, Result, State, StepStatus, TaskState
 
 VALIDATING, EXECUTING, FINALIZING = "VALIDATING", "EXECUTING", "FINALIZING"

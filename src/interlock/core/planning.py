@@ -77,9 +77,10 @@ def _check(parent: CommandRecord, parts: Sequence[PlannedPart]) -> None:
     keys = [planned.part.key for planned in parts if planned.part.key is not None]
     if len(keys) != len(set(keys)):
         raise Refused(f"two parts of the plan of {parent.title} have the same key")
-    for planned in parts:
-        if planned.after and isinstance(planned.part.work, TaskWork):
-            raise Refused(f"{planned.part.work.method} is an async task within a sequence; wrap it in a command")
+    tasks = {planned.position: planned.part.work for planned in parts if isinstance(planned.part.work, TaskWork)}
+    ordered = {position for planned in parts if planned.after for position in (planned.position, *planned.after)}
+    for position in sorted(ordered & tasks.keys()):
+        raise Refused(f"{tasks[position].method} is an async task within a sequence; wrap it in a command")
 
 
 def _key(part: Part, position: int, name: str) -> str:

@@ -1,6 +1,5 @@
 """What reports of a host mean for an async task, and for the command that waits for it."""
 
-from dataclasses import replace
 from uuid import UUID
 
 from interlock.core import narration
@@ -9,6 +8,7 @@ from interlock.core.facts import TaskAnswered, TaskBound, TaskCleared, TaskEnded
 from interlock.core.flow import Flow
 from interlock.core.leaving import leave, one_less
 from interlock.model.records import STOCK, LeftoverRecord, TaskRecord
+from interlock.model.replacing import replace
 from interlock.model.states import Outcome, TaskState
 
 #: the host's word for "failed, and something of it may remain"

@@ -5,11 +5,15 @@ stock host does none of that, and no frame to it bears `taskID` of ours. How a t
 taskResult, never by code.
 """
 
+import asyncio
 import json
+import re
 import ssl
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any  # JSON values
+
+import structlog
 
 from interlock import failpoints
 from interlock.hosts.backend import (
@@ -33,6 +37,7 @@ from interlock.verbs import (
     FLOW_HEADER,
     TASK_ID_PARAM,
     TERM_HEADER,
+    VERBS,
     Code,
     HostGetAllTasksStatuses,
     HostGetCapabilities,
@@ -60,9 +65,16 @@ MAY_HAVE_RUN = frozenset(
         Code.OUTCOME_UNKNOWN,
     }
 )
+#: the host's own bug: it may have done what was asked, or half of it
+INTERNAL_ERROR = -32603
 #: the statuses of 10,000 tasks are about 3 MB
 LIMITS = Limits(body_bytes_max=4 << 20, send_buffer_bytes_max=16 << 20)
+#: what a row can hold of a host's numbers and words
+CODES = range(-(1 << 31), 1 << 31)
+WORDS_MAX = 1000
 EVENT_PREFIX = "|storage|task_status|"
+
+_log = structlog.get_logger(__name__)
 
 
 def connector(tls_dir: Path | None, *, plain_hosts: bool) -> Connect:
@@ -88,7 +100,7 @@ class VdsmHost:
 
     def __init__(self, client: wire.Client, capabilities: Mapping[str, Any]) -> None:
         self._client = client
-        self._incarnation: str = (capabilities.get(CAPABILITY) or {}).get("incarnation", STOCK)
+        self._incarnation = _incarnation(capabilities)
 
     @classmethod
     async def connect(cls, endpoint: Endpoint, tls: ssl.SSLContext | None, pushed: Callable[[], None]) -> "VdsmHost":
@@ -111,9 +123,13 @@ class VdsmHost:
             raise Unreachable(str(error)) from error
         try:
             return cls(client, await client.call(HostGetCapabilities().method, {}))
-        except (wire.RpcError, wire.NotSent, wire.Unanswered, AttributeError, TypeError) as error:
+        except (wire.RpcError, wire.NotSent, wire.Unanswered, AttributeError, KeyError, TypeError, ValueError) as error:
             await client.close()
-            raise Unreachable(f"{endpoint.address} does not say what it can do: {error}") from error
+            words = f"{endpoint.address}:{endpoint.port} does not say what it can do: {fitting(str(error))}"
+            raise Unreachable(words) from error
+        except asyncio.CancelledError:
+            await client.close()
+            raise
 
     @property
     def incarnation(self) -> str:
@@ -131,20 +147,35 @@ class VdsmHost:
 
     async def start(self, task: TaskRecord, term: int) -> Started | Answered:
         params: dict[str, Any] = json.loads(task.arguments_json)
-        if task.is_mutating and self.dedupes:
+        verb = VERBS.get(task.method)
+        if self.dedupes and verb is not None and verb.takes_task_id:
             params[TASK_ID_PARAM] = str(task.id)
         answer = await self._call(task.method, params, task, term)
         if not task.is_async:
-            return Answered(json.dumps(answer, ensure_ascii=False))
-        if not isinstance(answer, str):
-            raise Unanswered(f"the answer to {task.method} is {type(answer).__name__}, not a task's id")
-        return Started(answer)
+            return Answered(json.dumps(answer))  # ASCII: what a host says may be no Unicode
+        return Started(self._started_id(task, answer, params.get(TASK_ID_PARAM)))
+
+    def _started_id(self, task: TaskRecord, answer: Any, ours: str | None) -> str:
+        """The host's id of the task; raises Unanswered for one by which it could not be asked about."""
+        try:
+            id = TaskGetStatus(taskID=answer).taskID
+        except ValueError as error:
+            raise Unanswered(f"the answer to {task.method} is no task's id: {fitting(str(answer)[:80])}") from error
+        if ours not in (None, id):
+            raise Unanswered(f"{task.method} was to be task {ours}, and the host answers {id}")
+        return id
 
     async def reports(self) -> dict[str, Report]:
         answer = await self._call(HostGetAllTasksStatuses().method, {})
         if not isinstance(answer, dict):
             raise Unanswered(f"the statuses of all tasks are {type(answer).__name__}, not an object")
-        return {id: _report(id, status) for id, status in answer.items()}
+        reports = {}
+        for id, status in answer.items():
+            try:
+                reports[id] = _report(id, status)
+            except Unanswered as error:  # the others are still good
+                _log.warning("host_status_makes_no_sense", task=id, reason=str(error))
+        return reports
 
     async def report(self, host_task_id: str) -> Report | None:
         return await self._ask(TaskGetStatus(taskID=host_task_id), host_task_id)
@@ -182,6 +213,8 @@ class VdsmHost:
             answer = await self._client.call(method, params, headers=headers)
         except wire.RpcError as error:
             failpoints.after(f"host:{method}", hit)
+            if error.code == INTERNAL_ERROR and task is not None and task.is_mutating:
+                raise Unanswered(f"{method}: {error.message}") from error
             if error.code in NOT_NOW:
                 raise NotNow(f"{method}: {error.message}") from error
             raise _refused(error, task) from error
@@ -193,6 +226,17 @@ class VdsmHost:
         return answer
 
 
+def _incarnation(capabilities: Mapping[str, Any]) -> str:
+    """The journal that the host announces, STOCK where it announces no extension. Raises what odd JSON raises:
+    a host that has the extension must not be taken for one without fencing."""
+    if CAPABILITY not in capabilities:
+        return STOCK
+    incarnation = capabilities[CAPABILITY]["incarnation"]
+    if not isinstance(incarnation, str) or not re.fullmatch(r"[0-9A-Za-z-]{1,64}", incarnation) or incarnation == STOCK:
+        raise ValueError(f"its journal's incarnation is {str(incarnation)[:80]!r}")
+    return incarnation
+
+
 def _refused(error: wire.RpcError, task: TaskRecord | None) -> HostRefused:
     """An async verb that was refused never ran; a synchronous one failed; a known id may have run."""
     if error.code in MAY_HAVE_RUN:
@@ -201,15 +245,27 @@ def _refused(error: wire.RpcError, task: TaskRecord | None) -> HostRefused:
         outcome = Outcome.REFUSED
     else:
         outcome = Outcome.FAILED
-    return HostRefused(error.code, error.message, outcome)
+    code = error.code if error.code in CODES else Code.GENERAL
+    return HostRefused(code, fitting(error.message), outcome)
+
+
+def fitting(words: str) -> str:
+    """A host's words as a row and a person can take them: of bounded length, plain Unicode, no control characters
+    but line ends."""
+    cut = words if len(words) <= WORDS_MAX else f"{words[:WORDS_MAX]}… ({len(words)} characters)"
+    plain = cut.encode(errors="backslashreplace").decode()
+    return "".join(char if char >= " " or char == "\n" else f"\\x{ord(char):02x}" for char in plain)
 
 
 def _report(host_task_id: str, answer: Any) -> Report:
     try:
         status = TaskStatus.model_validate({"taskID": host_task_id, **answer})
+        if status.code not in CODES:
+            raise ValueError(f"no host has the code {str(status.code)[:20]}…")
     except (TypeError, ValueError) as error:
-        raise Unanswered(f"the status of host task {host_task_id} makes no sense: {error}") from error
-    return Report(_outcome(status), status.taskState, status.taskResult, status.code, status.message, status.progress)
+        raise Unanswered(f"the status of host task {host_task_id} makes no sense: {fitting(str(error))}") from error
+    words = fitting(status.message)
+    return Report(_outcome(status), status.taskState, status.taskResult, status.code, words, status.progress)
 
 
 def _outcome(status: TaskStatus) -> Outcome | None:
@@ -217,7 +273,8 @@ def _outcome(status: TaskStatus) -> Outcome | None:
         return None
     if status.taskResult is TaskResult.SUCCESS:
         return Outcome.SUCCEEDED
-    return Outcome.UNKNOWN if status.code == Code.OUTCOME_UNKNOWN else Outcome.FAILED
+    is_untold = status.taskResult is TaskResult.NONE or status.code == Code.OUTCOME_UNKNOWN
+    return Outcome.UNKNOWN if is_untold else Outcome.FAILED
 
 
 __all__ = ["CertificatesUnusable", "VdsmHost", "connector"]

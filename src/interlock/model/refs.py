@@ -6,6 +6,9 @@ from uuid import UUID
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
+#: characters of a ref or name in text; a refusal repeats it
+TEXT_LENGTH_MAX = 1000
+
 E_co = TypeVar("E_co", covariant=True)
 
 
@@ -81,6 +84,8 @@ def _type_name(source: Any) -> str | None:
 
 def _read(value: Any, wanted: str | None, resolve: Any) -> Ref[Any]:
     if isinstance(value, str):
+        if len(value) > TEXT_LENGTH_MAX:
+            raise ValueError(f"the ref has {len(value)} characters; write type:id, or a name")
         value = _from_text(value, wanted, resolve)
     if not isinstance(value, Ref):
         raise ValueError("not a ref; write type:id, or a name")
@@ -99,5 +104,5 @@ def _from_text(text: str, wanted: str | None, resolve: Any) -> Ref[Any]:
     entity_type, name = (kind, rest) if wanted is None else (wanted, text.removeprefix(f"{wanted}:"))
     found = resolve(entity_type, name)
     if found is None:
-        raise ValueError(f"there is no {entity_type} named {name!r}")
+        raise ValueError(f"there is no {entity_type} named {name!r}; `interlock entity {entity_type}` lists them")
     return Ref(entity_type, found)

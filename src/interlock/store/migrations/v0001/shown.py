@@ -28,10 +28,10 @@ def create_job() -> None:
         sa.Column("events", sa.BigInteger(), nullable=False),
         sa.Column("attention", sa.Text(), nullable=True),
         sa.Column("visible", sa.Boolean(), nullable=False),
-        sa.CheckConstraint("ended_at IS NULL OR status NOT IN ('PENDING', 'STARTED')", name="job_shown"),
-        sa.CheckConstraint("result IN ('SUCCEEDED', 'FAILED', 'CANCELLED')", name="job_result"),
+        sa.CheckConstraint("ended_at IS NULL OR (status <> 'PENDING' AND status <> 'STARTED')", name="job_shown"),
+        sa.CheckConstraint("result = 'SUCCEEDED' OR result = 'FAILED' OR result = 'CANCELLED'", name="job_result"),
         sa.CheckConstraint(
-            "status IN ('PENDING', 'STARTED', 'FINISHED', 'FAILED', 'ABORTED', 'NOT_STARTED', 'UNKNOWN')",
+            "status = 'PENDING' OR status = 'STARTED' OR status = 'FINISHED' OR status = 'FAILED' OR status = 'ABORTED' OR status = 'NOT_STARTED' OR status = 'UNKNOWN'",
             name="job_status",
         ),
         sa.CheckConstraint("(ended_at IS NULL) = (result IS NULL)", name="job_ended"),
@@ -90,9 +90,9 @@ def create_step() -> None:
         sa.Column("ended_at", sa.BigInteger(), nullable=True),
         sa.Column("external_system", sa.Text(), nullable=True),
         sa.Column("external_id", sa.Text(), nullable=True),
-        sa.CheckConstraint("ended_at IS NULL OR status NOT IN ('PENDING', 'STARTED')", name="step_shown"),
+        sa.CheckConstraint("ended_at IS NULL OR (status <> 'PENDING' AND status <> 'STARTED')", name="step_shown"),
         sa.CheckConstraint(
-            "status IN ('PENDING', 'STARTED', 'FINISHED', 'FAILED', 'ABORTED', 'NOT_STARTED', 'UNKNOWN')",
+            "status = 'PENDING' OR status = 'STARTED' OR status = 'FINISHED' OR status = 'FAILED' OR status = 'ABORTED' OR status = 'NOT_STARTED' OR status = 'UNKNOWN'",
             name="step_status",
         ),
         sa.CheckConstraint("progress BETWEEN 0 AND 100", name="step_progress"),
@@ -147,7 +147,9 @@ def create_audit_log() -> None:
         sa.Column("user", sa.Text(), nullable=True),
         sa.Column("command_id", Id(), nullable=True),
         sa.Column("task_id", Id(), nullable=True),
-        sa.CheckConstraint("severity IN ('info', 'warning', 'error')", name="audit_log_severity"),
+        sa.CheckConstraint(
+            "severity = 'info' OR severity = 'warning' OR severity = 'error'", name="audit_log_severity"
+        ),
         sa.CheckConstraint("seq >= 1", name="audit_log_counted"),
         sa.ForeignKeyConstraint(
             ["flow_id"],

@@ -1,0 +1,133 @@
+"""What the kill loops share: an operation run again and again, each time killed at another step, then judged."""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+from uuid import UUID
+
+import httpx
+
+from interlock.testing.site import Site, wait_for
+
+#: one run of a flow per transaction, so that runs of the same flow commit the same steps
+OPTIONS = ("--group-commit", "1", "--poll", "0.1")
+#: host calls whose number depends on timing: how often a host is asked how it stands
+READING = frozenset({"host:Host.getAllTasksStatuses", "host:Host.getCapabilities", "host:Task.getStatus"})
+
+
+class Operation(Protocol):
+    """What is done over and over, each time under another name."""
+
+    def prepare(self, name: str) -> None:
+        """Whatever the command needs; nobody is killed yet."""
+
+    def submit(self, name: str) -> str:
+        """The command itself; the job's id."""
+
+    def job(self, name: str) -> str | None:
+        """The id of the job, by the database; None where it was never accepted."""
+
+    def nothing_happened(self, name: str) -> None:
+        """Asserts that all is as it was before the command."""
+
+    def judge(self, name: str, job: dict[str, Any], order: str) -> None:
+        """Asserts that the job's end is true of the file system and of the rows."""
+
+
+@contextmanager
+def running(folder: Path, *, stock: bool = False) -> Iterator[Site]:
+    """A running site with host h1 and storage domain sd1, whose coordinator can be killed at each step."""
+    with Site(folder, stock=stock, forked=True) as site:
+        site.start_server(*OPTIONS, environment=site.failpoints())
+        site.start_agent()
+        add_storage(site)
+        yield site
+
+
+def add_storage(site: Site) -> None:
+    """Adds host h1 and storage domain sd1."""
+    port = int((site.folder / "agent" / "port").read_text())
+    site.do("host.add", name="h1", address="127.0.0.1", port=port)
+    site.do("storage.add", name="sd1", host="h1", path=str(site.storage))
+
+
+def recorded(site: Site, operation: Operation) -> list[tuple[str, int]]:
+    """Every (failpoint, n-th hit) of a run that nobody kills; of calls that only read, the first."""
+    operation.prepare("recording")
+    job = _run(site, operation, "recording", "record:0:before")
+    assert site.ended(job)["result"] == "SUCCEEDED"
+    settled(site)
+    return [hit for hit in site.hits() if hit[0] not in READING or hit[1] == 1]
+
+
+def kill_at_each(site: Site, operation: Operation, hits: Sequence[tuple[str, int]]) -> None:
+    """Runs the operation once for each side of each hit, kills the coordinator there, starts it, judges."""
+    orders = [f"{name}:{number}:{side}" for name, number in hits for side in ("before", "after")]
+    killed = []
+    for index, order in enumerate(orders):
+        name = f"run{index}"
+        operation.prepare(name)
+        answered = _run(site, operation, name, order)
+        assert site.server_died_of_sigkill(), f"{order} was not reached"
+        killed.append(order)
+        site.disarm()
+        site.start_server(*OPTIONS, environment=site.failpoints())
+        _judge(site, operation, name, answered, order)
+    print(f"{'stock' if site.stock else 'extension'}: reached {len(killed)}, killed {len(killed)} of {len(orders)}")
+    assert killed == orders
+
+
+def _run(site: Site, operation: Operation, name: str, order: str) -> str:
+    site.arm(order)
+    try:
+        return operation.submit(name)
+    except httpx.TransportError:
+        return ""  # killed before it could answer
+
+
+def _judge(site: Site, operation: Operation, name: str, answered: str, order: str) -> None:
+    job_id = operation.job(name)
+    if job_id is None:
+        assert order == "commit:1:before"
+        assert answered == ""
+        operation.nothing_happened(name)
+        return
+    job = site.ended(job_id)
+    settled(site)
+    operation.judge(name, job, order)
+    nothing_open(site, order)
+
+
+def settled(site: Site) -> None:
+    """Everything has ended and the host has been made to forget it."""
+    wait_for(
+        "all tasks are cleared",
+        lambda: site.rows("SELECT count(*) FROM async_tasks WHERE state NOT IN ('Cleared', 'ClearFailed')") == [(0,)],
+    )
+
+
+def nothing_open(site: Site, order: str) -> None:
+    """No lock of a flow, no unfinished task, command, step or job; and verify agrees."""
+    assert site.rows("SELECT count(*) FROM entity_locks WHERE leftover_id IS NULL") == [(0,)], order
+    assert site.rows("SELECT count(*) FROM command_entities WHERE state <> 'ENDED'") == [(0,)], order
+    assert site.rows("SELECT count(*) FROM step WHERE status IN ('PENDING', 'STARTED')") == [(0,)], order
+    assert site.rows("SELECT count(*) FROM job WHERE ended_at IS NULL") == [(0,)], order
+    assert site.violations() == [], order
+
+
+def job_titled(site: Site, action: str, title: str) -> str | None:
+    """The id of the one job of that title, found without asking anybody."""
+    rows = site.rows("SELECT id FROM job WHERE action = ? AND title = ?", action, title)
+    if not rows:
+        return None
+    [(id_bytes,)] = rows
+    return str(UUID(bytes=id_bytes))
+
+
+def begun(site: Site, method: str, parameter: str, value: str) -> int:
+    """How many tasks the agent's journal shows that were started with that verb and that parameter."""
+    journal = site.agent_journal().decode(errors="replace")
+    wanted = rf'"id":"([^"]+)","method":"{re.escape(method)}","params":{{[^}}]*"{parameter}":"{re.escape(value)}"'
+    return len(set(re.findall(wanted, journal)))
