@@ -96,9 +96,9 @@ def test_every_feature_has_a_row() -> None:
 @pytest.mark.parametrize("row", feature_rows(), ids=lambda row: row[0])
 def test_a_feature_is_done_with_a_module_and_a_test(row: tuple[str, str, str, str, str]) -> None:
     _, _, module, test, status = row
-    assert re.fullmatch(r"done|in part: .+|planned", status)
+    assert re.fullmatch(r"done|in part: .+|no test yet|planned", status)
     modules, tests = _CODE.findall(module), _CODE.findall(test)
-    assert (bool(modules), bool(tests)) == (status != "planned",) * 2
+    assert (bool(modules), bool(tests)) == (status != "planned", status not in ("no test yet", "planned"))
     assert [name for name in modules if not (ROOT / "src" / "interlock" / name).exists()] == []
     assert [name for name in tests if not _is_test(name)] == []
 

@@ -1,11 +1,8 @@
 """Runs the example with the coordinator as a library: `python -m examples.first_command`."""
 
 import asyncio
-import logging
 import tempfile
 from pathlib import Path
-
-import structlog
 
 from examples.first_command.catalog import CATALOG, AddSite, PublishSite
 from interlock import CommandFailed, Coordinator
@@ -45,7 +42,6 @@ def _names(site_folder: Path) -> str:
 
 
 if __name__ == "__main__":
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     with tempfile.TemporaryDirectory() as temporary:
         for line in asyncio.run(main(Path(temporary))):
             print(line)

@@ -20,6 +20,8 @@ C = TypeVar("C")
 Resolve = Callable[[str, str], UUID | None]
 #: pydantic's types of problem that name a parameter, not a value
 _ABOUT_KEYS = frozenset({"missing", "unexpected_keyword_argument"})
+#: how much of what is wrong is said: problems, and characters of each place, which a caller chooses
+_REASONS_MAX, _WHERE_LENGTH_MAX = 100, 200
 
 
 class Unreadable(Exception):
@@ -192,8 +194,11 @@ def _upgrade(data: dict[str, Any], version: int, wanted: int, upgrades: Mapping[
 def _reasons(name: str, error: ValidationError) -> list[str]:
     """What is wrong, a line each: command, parameter, fact. The value itself is left out: it may be secret."""
     lines = []
-    for problem in error.errors(include_url=False, include_input=False, include_context=False):
-        where = ".".join(str(part) for part in problem["loc"]) or "parameters"
+    problems = error.errors(include_url=False, include_input=False, include_context=False)
+    for problem in problems[:_REASONS_MAX]:
+        where = ".".join(str(part) for part in problem["loc"])[:_WHERE_LENGTH_MAX] or "parameters"
         remedy = f"; `interlock commands {name}` shows what it takes" if problem["type"] in _ABOUT_KEYS else ""
         lines.append(f"{name}: {where}: {problem['msg'].removeprefix('Value error, ')}{remedy}")
+    if len(problems) > _REASONS_MAX:
+        lines.append(f"{name}: {len(problems) - _REASONS_MAX} more are wrong; mend these first")
     return lines

@@ -26,3 +26,10 @@ def configure(*, json_lines: bool, level: int = logging.INFO) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
+
+
+def quiet_unless_configured() -> None:
+    """For a library's users: warnings and errors only, without the values of local variables (which may be
+    secret), unless they have configured structlog themselves."""
+    if not structlog.is_configured():
+        configure(json_lines=False, level=logging.WARNING)

@@ -2,9 +2,11 @@
 
 import hashlib
 import hmac
+import json
 import os
 from pathlib import Path
 from typing import Any, Generic, TypeVar, get_args
+from uuid import UUID
 
 from cryptography.fernet import Fernet, InvalidToken
 from pydantic import GetCoreSchemaHandler
@@ -122,3 +124,25 @@ class Keyring:
     def digest(self, text: str) -> str:
         """An HMAC by which two texts are compared without keeping them."""
         return hmac.new(self._hmac_key, text.encode(), hashlib.sha256).hexdigest()
+
+
+def dump_sealed(value: Any, keyring: Keyring) -> str:
+    """JSON text in which each Secret is sealed; ids are written as text. TypeError for other objects."""
+
+    def plain(each: Any) -> Any:
+        if isinstance(each, Secret):
+            return {"sealed": keyring.seal(json.dumps(each.reveal()))}
+        if isinstance(each, UUID):
+            return str(each)
+        raise TypeError(f"{type(each).__name__} cannot be an argument of a task; use text, numbers, lists, objects")
+
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=plain)
+
+
+def load_sealed(text: str, keyring: Keyring) -> Any:
+    """What `dump_sealed` wrote, each Secret a Secret again. Raises MissingKey."""
+
+    def opened(each: dict[str, Any]) -> Any:
+        return Secret(json.loads(keyring.open(each["sealed"]))) if set(each) == {"sealed"} else each
+
+    return json.loads(text, object_hook=opened)

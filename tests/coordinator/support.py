@@ -34,8 +34,17 @@ from interlock import (
     local,
     part,
 )
-from interlock.model.records import CommandRecord, EventRecord, JobRecord, LeftoverRecord, LockRecord, TaskRecord
+from interlock.model.records import (
+    CommandRecord,
+    EventRecord,
+    JobRecord,
+    LeftoverRecord,
+    LockRecord,
+    StepRecord,
+    TaskRecord,
+)
 from interlock.store import tables
+from interlock.store.queries import entities
 from interlock.store.queries.rows import with_refs
 
 #: how long a test waits for a fact, in seconds; far longer than it takes
@@ -152,9 +161,13 @@ def url(path: Path) -> str:
 
 
 @asynccontextmanager
-async def opened(path: Path, *members: Any, gate: Gate | None = None, **options: Any) -> AsyncIterator[Coordinator]:
+async def opened(
+    path: Path, *members: Any, gate: Gate | None = None, repeatable: bool = True, **options: Any
+) -> AsyncIterator[Coordinator]:
     """A coordinator on that file, with the catalog above."""
-    async with Coordinator.open(url(path), catalog(*members, gate=gate), **options) as coordinator:
+    async with Coordinator.open(
+        url(path), catalog(*members, gate=gate, repeatable=repeatable), **options
+    ) as coordinator:
         yield coordinator
 
 
@@ -225,6 +238,10 @@ def tasks(coordinator: Coordinator, id: UUID) -> list[TaskRecord]:
     return sorted(rows, key=lambda row: row.position)
 
 
+def steps(coordinator: Coordinator, id: UUID) -> list[StepRecord]:
+    return read(coordinator, StepRecord, tables.step, tables.step.c.job_id == id)
+
+
 def events(coordinator: Coordinator, id: UUID) -> list[EventRecord]:
     rows = read(coordinator, EventRecord, tables.audit_log, tables.audit_log.c.flow_id == id)
     return sorted(rows, key=lambda row: row.seq)
@@ -240,8 +257,6 @@ def leftovers(coordinator: Coordinator, id: UUID) -> list[LeftoverRecord]:
 
 def disk(coordinator: Coordinator, ref: Ref[Disk]) -> Disk:
     """The committed entity."""
-    from interlock.store.queries import entities
-
     with coordinator.reading() as connection:
         record = entities.get(connection, (ref,))[ref]
     found = coordinator.catalog.read_entity(record)

@@ -15,7 +15,6 @@ from interlock import (
     InvalidInput,
     KeyReused,
     Missing,
-    NameTaken,
     Plan,
     Ref,
     Refusals,

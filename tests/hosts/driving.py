@@ -144,7 +144,8 @@ async def eventually(what: str, fact: Callable[[], T | None], *, within_s: float
 class Driven:
     """A coordinator over one file, which may be opened again and again."""
 
-    def __init__(self, folder: Path, tls_dir: Path | None = None) -> None:
+    def __init__(self, folder: Path, tls_dir: Path | None = None, *, plain_hosts: bool = True) -> None:
+        self.plain_hosts = plain_hosts
         self.path = folder / "state.db"
         self.tls_dir = tls_dir
         self.coordinator: Coordinator
@@ -152,7 +153,7 @@ class Driven:
 
     @asynccontextmanager
     async def opened(self, patience: Patience = QUICK) -> AsyncIterator[Driven]:
-        settings = Settings(patience=patience, plain_hosts=True, tls_dir=self.tls_dir)
+        settings = Settings(patience=patience, plain_hosts=self.plain_hosts, tls_dir=self.tls_dir)
         async with Coordinator.open(f"sqlite:///{self.path}", CATALOG, settings=settings) as self.coordinator:
             yield self
 

@@ -38,10 +38,11 @@ DONE = status("finished", "success")
 class ScriptedHost:
     """Honest by default: a start is a task (`new_task` says how it stands), done once per task id.
 
-    `on[method]` answers in place of the honest host, which `honest` asks.
+    `on[method]` answers in place of the honest host, which `honest` asks; `agent` is that host, where given.
     """
 
-    def __init__(self, *, stock: bool = False, new_task: dict[str, Any] = DONE) -> None:
+    def __init__(self, *, stock: bool = False, new_task: dict[str, Any] = DONE, agent: Answer | None = None) -> None:
+        self._agent = agent
         self.incarnation: str | None = None if stock else str(uuid4())
         self.new_task = new_task
         self.on: dict[str, Answer] = {}
@@ -83,6 +84,8 @@ class ScriptedHost:
 
     async def honest(self, call: Call) -> Any:
         """The answer of a host that keeps its word. Raises RpcError."""
+        if self._agent is not None:
+            return await self._agent(call)
         match call.method:
             case "Host.getCapabilities":
                 known = {"version": 1, "incarnation": self.incarnation}
@@ -131,6 +134,11 @@ class ScriptedHost:
         for pair in list(self._open.items()):
             for writer in pair:
                 writer.transport.abort()
+
+    def spit(self, data: bytes) -> None:
+        """Every connection gets these bytes, whatever they are."""
+        for writer in self._open:
+            writer.write(data)
 
     async def shut(self) -> None:
         """Nobody listens any more."""
@@ -185,10 +193,14 @@ async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, hear
 
 @asynccontextmanager
 async def hosting(
-    *, stock: bool = False, new_task: dict[str, Any] = DONE, tls: ssl.SSLContext | None = None
+    *,
+    stock: bool = False,
+    new_task: dict[str, Any] = DONE,
+    agent: Answer | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[ScriptedHost]:
     """A host that listens on this machine."""
-    host = ScriptedHost(stock=stock, new_task=new_task)
+    host = ScriptedHost(stock=stock, new_task=new_task, agent=agent)
     await host.start(tls)
     try:
         yield host

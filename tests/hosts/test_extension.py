@@ -11,6 +11,8 @@ from uuid import UUID
 
 import pytest
 
+from interlock.coordinator.host_watch import CALLS_MAX
+from interlock.coordinator.watched import Patience
 from interlock.wire.jsonrpc import RpcError
 from interlock.wire.server import Call
 from tests.hosts.driving import SHORT, Driven, Read, eventually, failure_of, images
@@ -154,6 +156,71 @@ async def test_a_start_without_an_answer_is_lost_with_the_journal(tmp_path: Path
         assert set(host.effects.values()) == {1}
 
 
+@pytest.mark.parametrize("code", [99, 1100, -32603])
+async def test_the_question_of_recovery_is_asked_until_it_is_answered(tmp_path: Path, code: int) -> None:
+    """A host that finds its tasks again does not know them yet; that is no verdict."""
+    async with hosting() as host, Driven(tmp_path).opened() as driven:
+
+        async def lost(call: Call) -> Any:
+            del host.on[DELETE]
+            await no_answer_to_done(host, call)
+
+        async def recovering(call: Call) -> Any:
+            if len(host.asked(FORBID_OR_GET)) <= 3:
+                raise RpcError(code, "recovering")
+            return await host.honest(call)
+
+        host.on = {DELETE: lost, FORBID_OR_GET: recovering}
+        job = await driven.delete(await driven.thing(host.port), images(1))
+        await job.result(20)
+        assert len(host.asked(FORBID_OR_GET)) == 4
+        assert len(host.asked(DELETE)) == 1
+
+
+@pytest.mark.parametrize("code", [100, 401401, 4701, 4703, -32601])
+async def test_a_question_of_recovery_that_is_refused_leaves_the_fate_unknown(tmp_path: Path, code: int) -> None:
+    """And concerns no other task of the host."""
+    async with hosting() as host, Driven(tmp_path).opened() as driven:
+
+        async def lost(call: Call) -> Any:
+            del host.on[DELETE]
+            host.cut()
+
+        async def refusing(call: Call) -> Any:
+            raise RpcError(code, "no")
+
+        host.on = {DELETE: lost, FORBID_OR_GET: refusing}
+        thing = await driven.thing(host.port)
+        job = await driven.delete(thing, images(1))
+        await failure_of(job)
+        assert driven.tasks(job.id, "state, outcome, code") == [("Cleared", "UNKNOWN", code)]
+        assert [row[2] for row in driven.leftovers(job.id)] == [f'["{thing}"]']
+        assert len(host.asked(DELETE)) == 1
+        node, other = driven.node, await driven.thing(host.port)
+        driven.node = node
+        await (await driven.delete(other, images(1))).result(20)
+
+
+@pytest.mark.parametrize("garbage", [None, 7, "finished", [], {}, {"taskState": "exploded"}], ids=repr)
+async def test_an_answer_to_the_question_of_recovery_that_makes_no_sense_is_none(tmp_path: Path, garbage: Any) -> None:
+    async with hosting() as host, Driven(tmp_path).opened() as driven:
+
+        async def lost(call: Call) -> Any:
+            del host.on[DELETE]
+            await no_answer_to_done(host, call)
+
+        async def odd(call: Call) -> Any:
+            if len(host.asked(FORBID_OR_GET)) <= 2:
+                return garbage
+            return await host.honest(call)
+
+        host.on = {DELETE: lost, FORBID_OR_GET: odd}
+        job = await driven.delete(await driven.thing(host.port), images(1))
+        await job.result(20)
+        assert len(host.asked(FORBID_OR_GET)) == 3
+        assert len(host.asked(DELETE)) == 1
+
+
 @pytest.mark.parametrize("code", [405, 4701, 4702, 4703, 4704, 4708])
 @pytest.mark.parametrize("method", [DELETE, MAKE])
 async def test_an_id_that_is_known_or_closed_may_have_run(tmp_path: Path, code: int, method: str) -> None:
@@ -254,28 +321,20 @@ async def test_not_now_is_not_tried_for_ever(tmp_path: Path, code: int) -> None:
         await (await driven.delete(thing, images(1))).result(20)
 
 
-async def test_many_that_are_not_now_do_not_hold_up_the_looks(tmp_path: Path) -> None:
-    """More starts that wait for their turn than calls may be under way: the others are still watched."""
-    async with hosting() as host, Driven(tmp_path).opened() as driven:
-        full, node = True, None
+async def test_starts_that_are_not_now_do_not_hold_up_others(tmp_path: Path) -> None:
+    """More starts wait for their turn than calls may be under way at once: other calls go out meanwhile."""
+    slow = Patience(poll_s_min=60.0, poll_s_max=60.0)
+    async with hosting() as host, Driven(tmp_path).opened(slow) as driven:
 
-        async def sometimes(call: Call) -> Any:
-            if full:
-                raise RpcError(1100, "full")
-            return await host.honest(call)
+        async def full(call: Call) -> Any:
+            raise RpcError(1100, "full")
 
-        host.on[DELETE] = sometimes
-        thing = await driven.thing(host.port)
-        node = driven.node
-        job = await driven.delete(thing, images(300))
-        await eventually("all were tried", lambda: len(host.asked(DELETE)) > 600)
-        other = await driven.thing(host.port)
-        driven.node = node
-        await (await driven.make(other)).result(20)
-        full = False
-        await job.result(20)
-        await driven.all_cleared()
-        assert set(host.effects.values()) == {1}
+        host.on[DELETE] = full
+        first, second = await driven.thing(host.port), await driven.thing(host.port)
+        await driven.delete(first, images(3 * CALLS_MAX))
+        await eventually("all were tried", lambda: len(host.asked(DELETE)) == 3 * CALLS_MAX)
+        await (await driven.make(second)).result(20)
+        assert len(host.came_at) == 1
 
 
 async def test_a_placeholder_is_committed_before_anything_is_sent(tmp_path: Path) -> None:

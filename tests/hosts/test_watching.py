@@ -127,6 +127,24 @@ async def test_absence_needs_the_targeted_question_and_99_is_no_answer(tmp_path:
         assert driven.truth(thing) == "failed"
 
 
+@pytest.mark.parametrize("code", [99, 100, -32603, 1 << 70])
+async def test_a_look_that_is_refused_judges_nothing(tmp_path: Path, code: int) -> None:
+    async with hosting(new_task=RUNNING) as host, Driven(tmp_path).opened() as driven:
+        job = await driven.delete(await driven.thing(host.port), images(1))
+        await driven.all_polling(job.id)
+
+        async def refusing(call: Call) -> Any:
+            raise RpcError(code, "no")
+
+        host.on[STATUSES] = refusing
+        await looks(host, 4)
+        assert driven.tasks(job.id) == [("Polling", None)]
+        assert len(host.came_at) == 1
+        host.on.clear()
+        host.finish_all()
+        await job.result(20)
+
+
 @pytest.mark.parametrize(
     ("result", "left"), [("cleanFailure", "failed and was not rolled back: said by the host"), ("cleanSuccess", "")]
 )

@@ -19,6 +19,7 @@ from interlock.model.entities import Endpoint, HostEntity
 from interlock.model.records import TaskRecord
 from interlock.model.refs import Ref
 from interlock.model.states import TaskState
+from interlock.secrets import Keyring
 from interlock.store.database import Database
 from interlock.store.queries import entities
 
@@ -30,6 +31,7 @@ class Acting:
         self,
         database: Database,
         catalog: Catalog,
+        keyring: Keyring,
         clock: Clock,
         patience: Patience,
         connect: Connect,
@@ -43,7 +45,7 @@ class Acting:
         self._engine: Engine | None = None
         self._watches: dict[Ref[Any], HostWatch] = {}
         self._running: dict[Ref[Any], asyncio.Task[None]] = {}
-        self._local = LocalTasks(catalog, self._tell)
+        self._local = LocalTasks(catalog, keyring, self._tell)
         self._waiting = waiting
         self._stopped = False
 
@@ -66,7 +68,7 @@ class Acting:
     # tasks ------------------------------------------------------------------------------------------
 
     def task_stored(self, task: TaskRecord, term: int, *, fresh: bool) -> None:
-        if self._stopped or task.state in (TaskState.CLEARED, TaskState.CLEAR_FAILED):
+        if self._stopped or task.state is TaskState.CLEARED:
             return  # stopped: what is committed from now on is for the next engine
         if task.host is None:
             if task.state is TaskState.INITIALIZING:

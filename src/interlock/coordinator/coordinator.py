@@ -14,7 +14,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy import Connection
 
-from interlock import failpoints
+from interlock import failpoints, logs
 from interlock.catalog import Catalog
 from interlock.clock import Clock, SystemClock
 from interlock.command import Command
@@ -128,6 +128,7 @@ class Coordinator:
         `url` is `sqlite:///path` or `sqlite://` (in memory). Secrets are sealed with the key in `<path>.key`
         unless a keyring is given. Raises NotOwner where another process has the database.
         """
+        logs.quiet_unless_configured()
         database = await asyncio.to_thread(Database.open, url)
         try:
             keys = keyring or _keyring(url, database)
@@ -150,7 +151,9 @@ class Coordinator:
     async def _start_engine(self) -> None:
         settings = self._settings
         connect = connector(settings.tls_dir, plain_hosts=settings.plain_hosts)
-        self._acting = Acting(self._database, self.catalog, self._clock, settings.patience, connect, self._waiting)
+        self._acting = Acting(
+            self._database, self.catalog, self._keyring, self._clock, settings.patience, connect, self._waiting
+        )
         world = World(self.catalog, self._keyring, new_id, self._acting.incarnation_of)
         owner, after_a_crash = await asyncio.to_thread(self._register)
         self._owner = owner

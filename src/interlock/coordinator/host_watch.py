@@ -192,14 +192,14 @@ class HostWatch:
             self._heard()
         except NotNow as error:
             self._heard(watched)
-            await self._again(watched, error)
+            self._again(watched, error)
         except (NotSent, Unanswered) as error:
-            await self._again(watched, error)
+            self._again(watched, error)
         except HostRefused as refused:
             self._heard()
             self._tell(task.flow_id, _refused(watched, refused))
         except Exception as error:
-            await self._unexpected(watched, error)
+            self._unexpected(watched, error)
         finally:
             slots.release()
 
@@ -229,20 +229,22 @@ class HostWatch:
             return TaskEnded(task.id, Outcome.SUCCEEDED, message="answered", answer_json=answer.answer_json)
         return TaskAnswered(task.id, answer.host_task_id)
 
-    async def _again(self, watched: Watched, error: Exception) -> None:
-        """To be tried once more, after a pause, in this connection or the next."""
+    def _again(self, watched: Watched, error: Exception) -> None:
+        """To be tried once more, after a pause, in this connection or the next. The pause takes no call's place."""
         _log.info("host_call_unanswered", host=str(self.host), task=str(watched.task.id), reason=str(error))
         self.last_error = str(error)
-        await asyncio.sleep(self._patience.poll_s_min)
+        asyncio.get_running_loop().call_later(self._patience.poll_s_min, self._back, watched)
+
+    def _back(self, watched: Watched) -> None:
         self._to_do.setdefault(watched.task.id, watched)
         self._wake.set()
 
-    async def _unexpected(self, watched: Watched, error: Exception) -> None:
+    def _unexpected(self, watched: Watched, error: Exception) -> None:
         """An error that nobody expected, of the host's answer or of ours: bounded, and the task gets an end."""
         _log.error("host_call_failed", host=str(self.host), task=str(watched.task.id), exc_info=error)
         watched.errors += 1
         if watched.errors < ERRORS_MAX:
-            await self._again(watched, error)
+            self._again(watched, error)
             return
         words = f"{type(error).__name__}: {error}"
         self._tell(watched.task.flow_id, _refused(watched, HostRefused(0, words, Outcome.REFUSED)))
@@ -261,7 +263,7 @@ class HostWatch:
             await link.clear(task, watched.term)
         except HostRefused as error:
             if watched.clears < CLEARS_MAX:
-                await self._again(watched, error)
+                self._again(watched, error)
             else:
                 _log.warning("clear_failed", host=str(self.host), task=str(task.id), reason=str(error))
                 self._tell(task.flow_id, TaskCleared(task.id, ok=False))

@@ -12,6 +12,7 @@ from interlock.coordinator.host_watch import Tell
 from interlock.core.facts import TaskEnded
 from interlock.model.records import TaskRecord
 from interlock.model.states import Outcome
+from interlock.secrets import Keyring, load_sealed
 
 #: how many run at once
 RUNNING_MAX = 256
@@ -22,7 +23,8 @@ _log = structlog.get_logger(__name__)
 class LocalTasks:
     """Plain functions run in threads, coroutine functions in the loop."""
 
-    def __init__(self, catalog: Catalog, tell: Tell) -> None:
+    def __init__(self, catalog: Catalog, keyring: Keyring, tell: Tell) -> None:
+        self._keyring = keyring
         self._catalog = catalog
         self._tell = tell
         self._slots = asyncio.Semaphore(RUNNING_MAX)
@@ -57,8 +59,8 @@ class LocalTasks:
 
     async def _call(self, task: TaskRecord) -> TaskEnded:
         function = self._catalog.functions[task.method].function
-        arguments: dict[str, Any] = json.loads(task.arguments_json)
         try:
+            arguments: dict[str, Any] = load_sealed(task.arguments_json, self._keyring)
             if inspect.iscoroutinefunction(function):
                 answer = await function(**arguments)
             else:

@@ -4,7 +4,6 @@ One run is one transaction of its flow. A phase that raises fails its own comman
 begin takes back the phase that planned it.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -47,12 +46,14 @@ from interlock.model.plan import Plan, TaskWork
 from interlock.model.records import CommandRecord, Role
 from interlock.model.refs import Ref
 from interlock.model.states import Phase, Result
-from interlock.secrets import Keyring
+from interlock.secrets import Keyring, dump_sealed
 
 #: beyond this many rows in one change set further parts are executed in further transactions
 ROWS_MAX = 1_000
 #: how many phases one run may run before it commits what it has
 PHASES_MAX = 5_000
+#: what a phase may raise; the exit of the process is not for phases to decide
+RAISED = (Exception, SystemExit)
 
 _log = structlog.get_logger(__name__)
 
@@ -91,7 +92,7 @@ class Runner:
         self._now = now
         self._later: list[UUID] = []
         self._objects: dict[UUID, Command[Any]] = {}
-        self._author = Author(world.new_id, self._describe, _dump_arguments, world.incarnation_of)
+        self._author = Author(world.new_id, self._describe, self._dump_arguments, world.incarnation_of)
 
     def accept(self, submission: Submission) -> None:
         """Begins a new flow. Raises what `accepting.accept` raises."""
@@ -112,10 +113,15 @@ class Runner:
     def change_set(self, *, progress: bool = True) -> ChangeSet | None:
         """What is to be committed; None where nothing has changed. `progress`: the flow itself went on."""
         flow, snapshot = self._flow, self._snapshot
-        if not flow.is_changed and not (progress and flow.job.claims):
-            return None
+        claims = flow.job.claims if flow.commands else 0
+        if not flow.is_changed:
+            if not (progress and claims):
+                return None
+            claims -= 1  # this attempt came to its end; those that did not count until the flow goes on
+        elif progress:
+            claims = 0
         narration.roll_up(flow)
-        flow.seal(self._now, claims=0 if progress else flow.job.claims)
+        flow.seal(self._now, claims=claims)
         links, bumps = link_changes(flow, self._world.catalog)
         return ChangeSet(
             flow, flow.changes() + links, bumps, snapshot.reads, snapshot.link_reads, snapshot.lock_wants,
@@ -181,7 +187,7 @@ class Runner:
             reasons = list(error.reasons)
         except Unreadable as error:
             reasons = [str(error)]
-        except Exception as error:
+        except RAISED as error:
             reasons = [self._raised(command, "validate", error)]
         if reasons:
             self._flow.roll_back(mark)
@@ -195,7 +201,7 @@ class Runner:
             children = self._lay_out(command, plan, Role.FORWARD)
         except Refused as error:
             refused = _refusal(command, error.reasons)
-        except Exception as error:
+        except RAISED as error:
             failed = Failure(self._raised(command, "execute", error))
         else:
             due = self._decide(Executed(id))
@@ -219,7 +225,7 @@ class Runner:
                 return self._decide(EndPhaseRan(command.id, value))
             plan = subject.end_with_failure(db, self._failure(command))
             children = self._lay_out(command, plan, Role.END)
-        except Exception as error:
+        except RAISED as error:
             reason = self._raised(command, phase, error)
         else:
             due = self._decide(EndPhaseRan(command.id))
@@ -241,7 +247,7 @@ class Runner:
             self._flow.roll_back(mark)
             narration.raise_attention(self._flow, self._flow.commands[command.id], str(error), self._now)
             return []
-        except Exception as error:
+        except RAISED as error:
             reason = self._raised(undone, Phase.COMPENSATE, error)
         else:
             due = self._decide(Compensated(command.id, undone.id))
@@ -301,17 +307,20 @@ class Runner:
             self._title(command, self._flow.root),
         )
 
+    def _dump_arguments(self, work: TaskWork) -> str:
+        return dump_sealed(work.arguments, self._world.keyring)
+
     def _title(self, command: Command[Any], record: CommandRecord) -> str:
         """A title is for people: one that cannot be made falls back to the name."""
         try:
             return command.title(self._db(record))
         except Refused:
             return command.command_type.name
-        except Exception:
+        except RAISED:
             _log.exception("title_failed", command=command.command_type.name, flow=str(self._flow.id))
             return command.command_type.name
 
-    def _raised(self, command: CommandRecord, phase: str, error: Exception) -> str:
+    def _raised(self, command: CommandRecord, phase: str, error: BaseException) -> str:
         _log.error(
             "phase_raised", command=command.name, phase=str(phase), command_id=str(command.id),
             flow=str(command.flow_id), correlation_id=command.correlation_id, exc_info=error,
@@ -323,10 +332,6 @@ class Runner:
 def _refusal(command: CommandRecord, reasons: Sequence[str]) -> Failure:
     causes = [Cause(reason, (command.title,), tuple(map(str, command.refs))) for reason in reasons]
     return Failure.of("; ".join(reasons), causes)
-
-
-def _dump_arguments(work: TaskWork) -> str:
-    return json.dumps(work.arguments, ensure_ascii=False, separators=(",", ":"))
 
 
 def examine_all(flow: Flow) -> list[Fact]:

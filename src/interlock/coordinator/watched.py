@@ -56,7 +56,8 @@ def overdue(watched: Watched, now_s: float, patience: Patience, why: str) -> Tas
     words = f"{task.host} has said nothing of it for {silent_s:.0f} s: {why}"
     if watched.harmless and task.state is TaskState.INITIALIZING:
         if silent_s > patience.unsent_s or now_s - watched.since_s > patience.silent_s:
-            return TaskEnded(task.id, Outcome.REFUSED, message=words)
+            remedy = "it did nothing; see that the host's agent runs and can be reached, then submit again"
+            return TaskEnded(task.id, Outcome.REFUSED, message=f"{words}; {remedy}")
     elif silent_s > patience.silent_s:
         return TaskEnded(task.id, Outcome.UNKNOWN, message=words)
     return None

@@ -220,7 +220,7 @@ audit_log = Table(
     ),
     UniqueConstraint("flow_id", "seq"),
     CheckConstraint("seq >= 1", name="audit_log_counted"),
-    CheckConstraint("severity IN ('info', 'warning', 'error')", name="audit_log_severity"),
+    CheckConstraint("severity = 'info' OR severity = 'warning' OR severity = 'error'", name="audit_log_severity"),
     sqlite_autoincrement=True,
 )
 

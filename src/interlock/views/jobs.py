@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, select, union
+from sqlalchemy import ColumnElement, Connection, and_, select, union
 
 from interlock.model.records import JobRecord
 from interlock.model.refs import Ref
@@ -32,20 +32,28 @@ def page(
     status: StepStatus | None = None,
 ) -> Json:
     """`{"jobs": […], "next": id}`: the visible jobs, newest first; `next` is the `before` of the next page.
+    Those that need a person stand before all others on the first page, and nowhere else.
 
     ValueError where `limit` is not 1 to PAGE_MAX.
     """
     if not 1 <= limit <= PAGE_MAX:
         raise ValueError(f"limit {limit}; it must be 1 to {PAGE_MAX}")
     where: list[ColumnElement[bool]] = [job.c.visible]
-    if before is not None:
-        where.append(job.c.id < before)
     if status is not None:
         where.append(job.c.status == status)
+    urgent = [job.c.attention.is_not(None), job.c.ended_at.is_(None)]
+    first = (
+        records(connection, JobRecord, *where, *urgent, order_by=[job.c.id.desc()], limit=PAGE_MAX)
+        if before is None
+        else []
+    )
+    where.append(~and_(*urgent))
+    if before is not None:
+        where.append(job.c.id < before)
     found = records(connection, JobRecord, *where, order_by=[job.c.id.desc()], limit=limit + 1)
     shown = found[:limit]
     return {
-        "jobs": summaries(connection, shown),
+        "jobs": summaries(connection, first + shown),
         "next": str(shown[-1].id) if len(found) > limit else None,
     }
 
