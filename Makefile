@@ -14,7 +14,7 @@ run: ## a tour: real hosts, a crash, and the end that is true all the same
 	@$(PYTHON) -m interlock.tour
 
 test: ## all tests; choose with ARGS="tests/wire -k frames"
-	@sh tools/setup --with-disks
+	@sh tools/setup --for-tests
 	$(PYTHON) -m pytest -n 2 --dist loadscope --durations=15 $(ARGS)
 
 check: ## style, types and the directions of imports

@@ -21,11 +21,7 @@ def shown(path: Path) -> str:
 def starts_with_its_purpose(source: str, filename: str = "source") -> bool:
     """Whether the very first line belongs to a docstring that says something there."""
     docstring = ast.get_docstring(ast.parse(source, filename), clean=False)
-    return (
-        source.startswith(('"""', 'r"""'))
-        and docstring is not None
-        and bool(docstring.split("\n")[0].strip())
-    )
+    return source.startswith(('"""', 'r"""')) and docstring is not None and bool(docstring.split("\n")[0].strip())
 
 
 def shell_lines(source: str, filename: str = "source") -> list[int]:
@@ -36,8 +32,7 @@ def shell_lines(source: str, filename: str = "source") -> list[int]:
         if isinstance(node, ast.Call)
         and (
             any(
-                word.arg == "shell"
-                and not (isinstance(word.value, ast.Constant) and word.value.value is False)
+                word.arg == "shell" and not (isinstance(word.value, ast.Constant) and word.value.value is False)
                 for word in node.keywords
             )
             or ast.unparse(node.func) in {"os.system", "os.popen", "asyncio.create_subprocess_shell"}
@@ -56,9 +51,7 @@ def test_every_module_has_a_name_that_says_something() -> None:
 
 
 def test_every_module_says_in_its_first_line_what_it_is() -> None:
-    silent = [
-        shown(path) for path in SOURCES if not starts_with_its_purpose(path.read_text("utf-8"), shown(path))
-    ]
+    silent = [shown(path) for path in SOURCES if not starts_with_its_purpose(path.read_text("utf-8"), shown(path))]
     assert silent == []
 
 

@@ -217,6 +217,16 @@ def test_bad_bodies(site: Site, body: str, is_announced: bool) -> None:
 
 
 @pytest.mark.usefixtures("untouched")
+def test_what_is_said_of_a_body_is_bounded(site: Site) -> None:
+    body = {"command": "vm.add"} | {f"{number}{'k' * 9000}": 1 for number in range(110)}
+    with client(site) as api:
+        answer = api.post("/jobs", json=body)
+    reasons = [f"{number}{'k' * 9000}"[:200] + ": Extra inputs are not permitted" for number in range(100)]
+    assert (answer.status_code, answer.json()["error"]) == (422, "invalid_input")
+    assert answer.json()["reasons"] == [*reasons, "10 more are wrong; mend these first"]
+
+
+@pytest.mark.usefixtures("untouched")
 @pytest.mark.parametrize(
     ("path", "status"),
     [

@@ -177,6 +177,27 @@ async def test_the_question_of_recovery_is_asked_until_it_is_answered(tmp_path: 
         assert len(host.asked(DELETE)) == 1
 
 
+async def test_the_question_of_recovery_is_not_asked_for_ever(tmp_path: Path) -> None:
+    async with hosting() as host, Driven(tmp_path).opened(SHORT) as driven:
+
+        async def lost(call: Call) -> Any:
+            del host.on[DELETE]
+            host.cut()
+
+        async def recovering(call: Call) -> Any:
+            raise RpcError(99, "recovering")
+
+        host.on = {DELETE: lost, FORBID_OR_GET: recovering}
+        job = await driven.delete(await driven.thing(host.port), images(1))
+        failure = await failure_of(job)
+        assert driven.tasks(job.id) == [("Cleared", "UNKNOWN")]
+        [(_, where, _, reason, _)] = driven.leftovers(job.id)
+        assert where == str(driven.node)
+        assert reason.endswith("recovering")
+        assert failure.causes[0].leftover
+        assert len(host.asked(FORBID_OR_GET)) > 3
+
+
 @pytest.mark.parametrize("code", [100, 401401, 4701, 4703, -32601])
 async def test_a_question_of_recovery_that_is_refused_leaves_the_fate_unknown(tmp_path: Path, code: int) -> None:
     """And concerns no other task of the host."""

@@ -13,7 +13,7 @@ from interlock.wire.jsonrpc import RpcError
 from interlock.wire.server import Call
 from tests.agent.asked import asked, with_setting
 from tests.agent.scripted import Script, programs
-from tests.hosts.driving import Driven, eventually, images
+from tests.hosts.driving import SHORT, Driven, eventually, images
 from tests.hosts.scripted import (
     CLEAR,
     DELETE,
@@ -203,6 +203,48 @@ async def test_a_clear_refused_five_times_is_given_up_and_done_by_the_next_engin
         async with driven.opened():
             await driven.all_cleared()
         assert len(host.asked(CLEAR)) == 6
+        assert host.tasks == {}
+
+
+async def test_not_now_is_no_refusal_to_clear(tmp_path: Path) -> None:
+    async with hosting() as host, Driven(tmp_path).opened() as driven:
+
+        async def busy(call: Call) -> Any:
+            count = len(host.asked(CLEAR))
+            if count <= 10:
+                raise RpcError(99 if count <= 6 else 410, "no")
+            return await host.honest(call)
+
+        host.on[CLEAR] = busy
+        job = await driven.delete(await driven.thing(host.port), images(1))
+        await job.result(20)
+        await driven.all_cleared()
+        assert len(host.asked(CLEAR)) == 11
+
+
+@pytest.mark.parametrize("is_recovering", [True, False])
+async def test_what_a_silent_host_does_not_clear_is_cleared_by_the_next_engine(
+    tmp_path: Path, is_recovering: bool
+) -> None:
+    """The end is told at once; clearing is not waited for, and not tried without end."""
+    driven = Driven(tmp_path)
+    async with hosting() as host:
+
+        async def gone(call: Call) -> Any:
+            if is_recovering:
+                raise RpcError(99, "recovering")
+            await host.shut()
+
+        host.on[CLEAR] = gone
+        async with driven.opened(SHORT):
+            job = await driven.delete(await driven.thing(host.port), images(1))
+            await job.result(20)
+            await driven.states(job.id, ("ClearFailed", "SUCCEEDED"))
+        host.on.clear()
+        if not is_recovering:
+            await host.listen()
+        async with driven.opened():
+            await driven.all_cleared()
         assert host.tasks == {}
 
 

@@ -182,6 +182,8 @@ async def test_progress_never_goes_back(tmp_path: Path) -> None:
             host.tasks[id] = status("running", progress=said, message=f"{said} %")
             await looks(host, 2)
             await eventually(f"{stored} %", lambda: driven.rows(shown, job.id.bytes) == [(stored,) * 3])  # noqa: B023
+        host.tasks[id] = status("aborting", progress=4)
+        await eventually("it aborts", lambda: driven.tasks(job.id, "host_state, progress") == [("aborting", 56)])
         host.finish_all(progress=3)
         await job.result(20)
         assert driven.rows(shown, job.id.bytes) == [(100, 100, 100)]

@@ -16,6 +16,7 @@ from interlock.model.records import CommandRecord, TaskRecord
 from interlock.model.states import Result
 from interlock.store.database import Database
 from interlock.store.schema import NEWEST, version_of
+from tests.store.test_database import schema_of
 from tests.store.version_1 import CATALOG, FIXTURE, ScriptedHost, reached
 
 WAIT_S = 20.0
@@ -72,6 +73,9 @@ def test_it_is_migrated_and_its_invariants_hold(path: Path) -> None:
     with Database.open(f"sqlite:///{path}") as database, database.reader() as reader:
         assert version_of(reader) == NEWEST
         assert invariants.check(reader) == []
+        migrated = schema_of(reader)
+    with Database.open("sqlite://") as new, new.reader() as reader:
+        assert migrated == schema_of(reader), "as if it had been made today"
 
 
 async def taken_over(path: Path, host: ScriptedHost) -> dict[str, CommandRecord]:

@@ -63,9 +63,7 @@ async def raw_client(port: int, *, greeted: bool = True, subscribed: str = "") -
             await peer.write(CONNECT)
             assert await peer.frame() == CONNECTED
         if subscribed:
-            await peer.write(
-                f"SUBSCRIBE\ndestination:{subscribed}\nack:auto\nid:s1\nreceipt:r1\n\n\0".encode()
-            )
+            await peer.write(f"SUBSCRIBE\ndestination:{subscribed}\nack:auto\nid:s1\nreceipt:r1\n\n\0".encode())
             assert await peer.frame() == b"RECEIPT\nreceipt-id:r1\n\n\0"
         yield peer
     finally:

@@ -32,9 +32,7 @@ async def greet(peer: RawPeer, *, events: bool = False) -> tuple[str, str]:
     """Play a host's part up to the subscriptions; the reply destination and its subscription's id."""
     assert (await peer.frame()).startswith(b"CONNECT\naccept-version:1.2\nheart-beat:")
     await peer.write(CONNECTED)
-    match = re.fullmatch(
-        rb"SUBSCRIBE\ndestination:(%s)\nack:auto\nid:(%s)\n\n\0" % (UUID, UUID), await peer.frame()
-    )
+    match = re.fullmatch(rb"SUBSCRIBE\ndestination:(%s)\nack:auto\nid:(%s)\n\n\0" % (UUID, UUID), await peer.frame())
     assert match is not None
     if events:
         pattern = rb"SUBSCRIBE\ndestination:jms.queue.events\nack:auto\nid:%s\n\n\0" % UUID
@@ -156,9 +154,7 @@ async def test_events_are_handed_over_and_a_failing_listener_harms_nothing() -> 
         (message(b"}"), "the peer sent a body that cannot be read: Parse error"),
     ],
 )
-async def test_a_call_whose_host_dies_is_unanswered_and_the_next_is_not_sent(
-    last_words: bytes, why: str
-) -> None:
+async def test_a_call_whose_host_dies_is_unanswered_and_the_next_is_not_sent(last_words: bytes, why: str) -> None:
     async def host(peer: RawPeer) -> None:
         await greet(peer)
         await asked(peer)
@@ -230,9 +226,7 @@ async def test_what_cannot_be_sent_is_not_sent() -> None:
             await client.call("echo", {}, headers={"reply-to": "x"})
         with pytest.raises(ValueError, match="NUL cannot be sent"):
             await client.call("echo", {}, headers={"x": "\0"})
-        outcomes = await asyncio.gather(
-            client.call("echo", {}), client.call("echo", {}), return_exceptions=True
-        )
+        outcomes = await asyncio.gather(client.call("echo", {}), client.call("echo", {}), return_exceptions=True)
         assert outcomes[0] == {}
         assert isinstance(outcomes[1], NotSent)
         assert await client.call("echo", {"a": "ä\n\0"}) == {"a": "ä\n\0"}

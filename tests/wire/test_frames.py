@@ -54,10 +54,7 @@ def test_frames_survive_any_splitting(items: list[Frame | HeartBeat], data: st.D
 
 @given(st.binary(max_size=200), st.data())
 def test_garbage_is_refused_the_same_way_however_it_is_split(garbage: bytes, data: st.DataObject) -> None:
-    raw = (
-        data.draw(st.sampled_from([b"", b"SEND\n", b"SEND\na:b\n\n", b"ERROR\ncontent-length:3\n\n"]))
-        + garbage
-    )
+    raw = data.draw(st.sampled_from([b"", b"SEND\n", b"SEND\na:b\n\n", b"ERROR\ncontent-length:3\n\n"])) + garbage
 
     def outcome(pieces: list[bytes]) -> tuple[list[Frame | HeartBeat], str]:
         parser, parsed = Parser(SMALL), list[Frame | HeartBeat]()

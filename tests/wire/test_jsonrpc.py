@@ -67,9 +67,7 @@ def test_bad_requests_get_their_code_and_their_id(body: bytes, code: int, reques
     assert (entry.error.code, entry.id, batch.in_array) == (code, request_id, False)
 
 
-@given(
-    st.binary(max_size=100) | st.text(alphabet='{}[]":,0123456789.eE-\\ujsonrpcmethodid2 ').map(str.encode)
-)
+@given(st.binary(max_size=100) | st.text(alphabet='{}[]":,0123456789.eE-\\ujsonrpcmethodid2 ').map(str.encode))
 def test_no_body_breaks_the_reader(body: bytes) -> None:
     assert all(isinstance(entry, Request | Invalid) for entry in jsonrpc.read_requests(body).entries)
 

@@ -85,9 +85,7 @@ async def test_a_bad_greeting_gets_an_error_and_the_end(frame: bytes, text: byte
         assert await peer.rest() == b"ERROR\ncontent-length:%d\n\n%s\0" % (len(text), text)
 
 
-@pytest.mark.parametrize(
-    "first", [b"GET / HTTP/1.1\r\n\r\n", b"\n", b"\x16\x03\x01\x00", b"CONNECTX", b"connect\n"]
-)
+@pytest.mark.parametrize("first", [b"GET / HTTP/1.1\r\n\r\n", b"\n", b"\x16\x03\x01\x00", b"CONNECTX", b"connect\n"])
 async def test_first_bytes_that_are_no_command_are_cut(first: bytes) -> None:
     async with serving() as (_, port), raw_client(port) as other, raw_client(port, greeted=False) as peer:
         await peer.write(first)
@@ -106,9 +104,7 @@ async def test_what_came_before_garbage_counts() -> None:
     async with serving() as (_, port), raw_client(port) as peer:
         await peer.write(b"SUBSCRIBE\ndestination:me\nid:s1\nreceipt:5\n\n\0rubbish")
         text = b"a frame begins with b'rubbish', which is no STOMP command"
-        assert await peer.rest() == (
-            b"RECEIPT\nreceipt-id:5\n\n\0ERROR\ncontent-length:%d\n\n%s\0" % (len(text), text)
-        )
+        assert await peer.rest() == (b"RECEIPT\nreceipt-id:5\n\n\0ERROR\ncontent-length:%d\n\n%s\0" % (len(text), text))
 
 
 async def test_a_client_that_says_nothing_is_cut() -> None:
@@ -217,9 +213,7 @@ async def test_a_notification_is_run_and_not_answered() -> None:
     gate.opened.set()
     async with serving(gate) as (_, port), raw_client(port, subscribed="me") as peer:
         await peer.write(send(b'[{"jsonrpc":"2.0","method":"silent"}]', reply_to="nobody"))
-        await peer.write(
-            send(b'[{"jsonrpc":"2.0","method":"quiet"},{"jsonrpc":"2.0","method":"loud","id":1}]')
-        )
+        await peer.write(send(b'[{"jsonrpc":"2.0","method":"quiet"},{"jsonrpc":"2.0","method":"loud","id":1}]'))
         assert await peer.frame() == message(b'[{"jsonrpc":"2.0","id":1,"result":"loud"}]')
     assert gate.begun == ["silent", "quiet", "loud"]
 
@@ -375,9 +369,7 @@ async def test_a_client_that_beats_is_kept() -> None:
     async with serving(limits=limits) as (_, port), raw_client(port, greeted=False) as peer:
         await peer.write(b"CONNECT\naccept-version:1.2\nheart-beat:1,1\n\n\0")
         assert (await peer.frame()).startswith(b"CONNECTED\n")
-        for _ in range(
-            6
-        ):  # six beats of the server's, 75 ms apart: longer than the 200 ms that silence may last
+        for _ in range(6):  # six beats of the server's, 75 ms apart: longer than the 200 ms that silence may last
             assert await peer.reader.readexactly(1) == b"\n"
             await peer.write(b"\n")
         await peer.write(b"DISCONNECT\nreceipt:1\n\n\0")

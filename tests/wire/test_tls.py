@@ -43,9 +43,7 @@ async def attempt(folders: Path, *, host: str, client: str, server_name: str | N
 
 
 @pytest.mark.parametrize("server_name", ["host1.test", None])
-async def test_the_coordinator_is_let_in_and_the_handler_knows_it(
-    folders: Path, server_name: str | None
-) -> None:
+async def test_the_coordinator_is_let_in_and_the_handler_knows_it(folders: Path, server_name: str | None) -> None:
     answer = await attempt(folders, host="host1", client="coordinator", server_name=server_name)
     assert answer == [COORDINATOR_NAME, "127.0.0.1"]
 

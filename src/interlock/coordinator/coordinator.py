@@ -4,7 +4,7 @@ import asyncio
 import os
 import re
 import socket
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -105,6 +105,7 @@ class Coordinator:
         self._settings = settings
         self._submitting = 0
         self._waiting = Waiting()
+        self._runs = False
         self._engine: Engine
         self._owner: Owner
         self._acting: Acting
@@ -133,18 +134,23 @@ class Coordinator:
         try:
             keys = keyring or _keyring(url, database)
             coordinator = cls(database, catalog, keys, clock or SystemClock(), settings or Settings())
-            await coordinator._start_engine()
-            coordinator._supervisor = asyncio.create_task(coordinator._supervise())
             try:
+                await coordinator._start_engine()
+                coordinator._supervisor = asyncio.create_task(coordinator._supervise())
                 yield coordinator
             finally:
-                coordinator._supervisor.cancel()
-                await asyncio.gather(coordinator._supervisor, return_exceptions=True)
-                await coordinator._stop_engine()
-                if not coordinator.failed.done():
-                    await asyncio.to_thread(coordinator._say_goodbye)
+                await _to_the_end(coordinator._close())
         finally:
-            await asyncio.to_thread(database.close)
+            await _to_the_end(asyncio.to_thread(database.close))
+
+    async def _close(self) -> None:
+        if self._supervisor is not None:
+            self._supervisor.cancel()
+            await asyncio.gather(self._supervisor, return_exceptions=True)
+        if self._runs:
+            await self._stop_engine()
+            if not self.failed.done():
+                await asyncio.to_thread(self._say_goodbye)
 
     # the engine -------------------------------------------------------------------------------------
 
@@ -163,6 +169,7 @@ class Coordinator:
         )  # fmt: skip
         self._acting.serve(self._engine)
         self._engine.start()
+        self._runs = True
         with self._database.reader() as connection:
             claimant = recovery.Claimant(self.catalog, self._keyring, self._clock, after_a_crash)
             count = recovery.take_over(connection, self._engine, claimant)
@@ -342,6 +349,20 @@ class Coordinator:
         if record is None:
             raise Missing(f"there is no job {job_id}; `interlock jobs` lists them")
         return record
+
+
+async def _to_the_end(closing: Coroutine[Any, Any, None]) -> None:
+    """Waits for it whatever is cancelled meanwhile: no thread may outlive the database that it uses."""
+    task = asyncio.ensure_future(closing)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    task.result()
+    if cancelled is not None:
+        raise cancelled
 
 
 def _keyring(url: str, database: Database) -> Keyring:

@@ -258,10 +258,10 @@ class HostWatch:
 
     async def _clear(self, link: HostLink, watched: Watched) -> None:
         task = watched.task
-        watched.clears += 1
         try:
             await link.clear(task, watched.term)
         except HostRefused as error:
+            watched.clears += 1
             if watched.clears < CLEARS_MAX:
                 self._again(watched, error)
             else:

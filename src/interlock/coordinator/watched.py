@@ -50,14 +50,17 @@ def overdue(watched: Watched, now_s: float, patience: Patience, why: str) -> Tas
     A host that answers "not now" is heard, but not for ever. Nothing is judged before the bound has been
     observed by this very process (hard case 27).
     """
-    task, silent_s = watched.task, now_s - watched.heard_s
+    task, silent_s, waited_s = watched.task, now_s - watched.heard_s, now_s - watched.since_s
     if task.state in TO_CLEAR:
-        return TaskCleared(task.id, ok=False) if silent_s > patience.silent_s else None
+        return TaskCleared(task.id, ok=False) if waited_s > patience.silent_s else None
+    is_start = task.state is TaskState.INITIALIZING
     words = f"{task.host} has said nothing of it for {silent_s:.0f} s: {why}"
-    if watched.harmless and task.state is TaskState.INITIALIZING:
-        if silent_s > patience.unsent_s or now_s - watched.since_s > patience.silent_s:
+    if is_start and waited_s > silent_s + 1:
+        words = f"{task.host} has put it off for {waited_s:.0f} s: {why}"
+    if is_start and watched.harmless:
+        if silent_s > patience.unsent_s or waited_s > patience.silent_s:
             remedy = "it did nothing; see that the host's agent runs and can be reached, then submit again"
             return TaskEnded(task.id, Outcome.REFUSED, message=f"{words}; {remedy}")
-    elif silent_s > patience.silent_s:
+    elif (waited_s if is_start else silent_s) > patience.silent_s:
         return TaskEnded(task.id, Outcome.UNKNOWN, message=words)
     return None

@@ -14,6 +14,8 @@ from interlock.model.errors import InvalidInput, Refused
 BODY_SIZE_MAX = 1 << 20
 #: how deep arrays and objects may be nested
 DEPTH_MAX = 32
+#: how much of what is wrong is said: problems, and characters of each place, which a caller chooses
+REASONS_MAX, WHERE_LENGTH_MAX = 100, 200
 #: how long a caller may take to send a body
 BODY_S_MAX = 30.0
 
@@ -72,9 +74,12 @@ async def read(request: Request, model: type[M]) -> M:
 def reasons(error: ValidationError) -> list[str]:
     """What is wrong, a line each; never the value, which may be secret."""
     lines = []
-    for problem in error.errors(include_url=False, include_input=False, include_context=False):
-        where = ".".join(str(part) for part in problem["loc"]) or "body"
+    problems = error.errors(include_url=False, include_input=False, include_context=False)
+    for problem in problems[:REASONS_MAX]:
+        where = ".".join(str(part) for part in problem["loc"])[:WHERE_LENGTH_MAX] or "body"
         lines.append(f"{where}: {problem['msg']}")
+    if len(problems) > REASONS_MAX:
+        lines.append(f"{len(problems) - REASONS_MAX} more are wrong; mend these first")
     return lines
 
 
