@@ -23,7 +23,7 @@ def configure(*, json_lines: bool, level: int = logging.INFO) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),  # as it is at the time of each line
         cache_logger_on_first_use=False,
     )
 
