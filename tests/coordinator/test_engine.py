@@ -14,6 +14,7 @@ from interlock import (
     Command,
     Coordinator,
     Entity,
+    Local,
     NotOwner,
     Plan,
     Ref,
@@ -160,6 +161,26 @@ async def test_secrets_are_shown_nowhere_and_sealed_at_rest(path: Path, logs: li
         assert ended.value_json == '"hun"'
     assert logs
     assert "hunter2" not in repr(logs)
+
+
+class Change(Command[None], name="login.change"):
+    """Hands its password on to a function."""
+
+    password: Secret[str]
+
+    def execute(self, db: Tx) -> Plan:
+        return part(local("change", password=self.password))
+
+
+async def test_a_secret_reaches_a_function_and_is_sealed_on_the_way(path: Path) -> None:
+    told: list[Secret[str]] = []
+    async with opened(path, Change, Local("change", lambda password: told.append(password))) as coordinator:
+        changed = await coordinator.submit(Change(password=Secret("hunter2hunter2")))
+        await changed.result(WAIT_S)
+        [task] = tasks(coordinator, changed.id)
+    assert told == [Secret("hunter2hunter2")]
+    assert '"password":{"sealed":"' in task.arguments_json
+    assert b"hunter2" not in path.read_bytes()
 
 
 async def test_a_missing_key_file_is_for_a_person_to_bring_back(path: Path) -> None:

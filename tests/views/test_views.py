@@ -136,6 +136,15 @@ def test_jobs_are_read_page_by_page(connection: Connection) -> None:
     assert second == {"jobs": [FAILED_SUMMARY], "next": None}
 
 
+def test_a_job_that_needs_a_person_stands_first_and_only_once(database: Database) -> None:
+    picture.change(database, Change(picture.running_job, replace(picture.running_job, attention="look")))
+    with database.reader() as connection:
+        first = jobs.page(connection, limit=1)
+        assert [each["id"] for each in first["jobs"]] == [str(picture.RUNNING_JOB), str(picture.FAILED_JOB)]
+        assert first["jobs"][0]["attention"] == "look"
+        assert first["next"] is None
+
+
 def test_jobs_are_filtered_by_status(connection: Connection) -> None:
     assert jobs.page(connection, status=StepStatus.FAILED)["jobs"] == [FAILED_SUMMARY]
     assert jobs.page(connection, status=StepStatus.ABORTED)["jobs"] == []

@@ -316,7 +316,7 @@ class Engine:
     def _release(self, slot: Slot) -> None:
         """Drops a flow that is over and cleared; goes on with any other."""
         flow = slot.flow
-        over = flow.root.state is State.ENDED and not slot.errands and not slot.clearing
+        over = flow.root.state is State.ENDED and not (slot.errands or slot.mailbox or slot.clearing)
         if over and not any(task.state is TaskState.ENDED for task in flow.tasks.values()):
             self._slots.pop(flow.id, None)
         else:
