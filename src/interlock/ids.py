@@ -8,15 +8,30 @@ from uuid import UUID
 
 NewId = Callable[[], UUID]
 
+#: random bytes are asked for by the page: each call to the system gives way to other threads, with the lock held
+_PAGE_BYTES = 4096
 _lock = threading.Lock()
 _last = 0
+_page = b""
+
+
+def _forget_page() -> None:
+    """A forked child must not hand out the randomness of its parent."""
+    global _page
+    _page = b""
+
+
+os.register_at_fork(after_in_child=_forget_page)
 
 
 def new_id() -> UUID:
     """A new UUIDv7: 48 bits of milliseconds, then 74 random bits; strictly greater than the one before."""
-    global _last
+    global _last, _page
     with _lock:
-        candidate = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
+        if len(_page) < 10:
+            _page = os.urandom(_PAGE_BYTES)
+        random, _page = _page[:10], _page[10:]
+        candidate = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(random, "big")
         candidate = candidate & ~(0xF << 76) & ~(0x3 << 62) | 0x7 << 76 | 0x2 << 62
         if candidate <= _last:  # same millisecond, or the clock went back
             candidate = _successor(_last)

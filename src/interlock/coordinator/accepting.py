@@ -54,8 +54,9 @@ def accept(
     """
     command = submission.command
     stored = catalog.write_command(command, keyring)
-    digest = catalog.digest(command, keyring)
+    digest = None
     if submission.idempotency_key is not None:
+        digest = catalog.digest(command, keyring)
         _check_key(snapshot, submission.idempotency_key, digest)
     refs = unique_refs(command)
     _check_refs(snapshot, command, refs)
