@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import pytest
 from hypothesis import given
@@ -36,6 +36,14 @@ DOMAIN: Mapping[str, object] = {
     "version": 5,
 }
 
+CHAIN = verbs.Subchain(sd_id=A, img_id=B, top_id=C, base_id=D, base_generation=0)
+
+
+def end(volume: str, generation: int | None = None) -> verbs.VolumeEndpoint:
+    """A volume as the source or destination of a copy."""
+    return verbs.VolumeEndpoint(endpoint_type="div", sd_id=A, img_id=B, vol_id=volume, generation=generation)
+
+
 CALLS = [
     verbs.HostPing2(),
     verbs.HostGetCapabilities(),
@@ -67,7 +75,28 @@ CALLS = [
         volType=verbs.VolumeType.SHARED,
     ),
     verbs.VolumeGetInfo(storagepoolID=A, storagedomainID=B, imageID=C, volumeID=D),
+    verbs.VolumeDelete(storagepoolID=A, storagedomainID=B, imageID=C, volumeID=D, postZero=True),
+    verbs.VolumeExtendSize(storagepoolID=A, storagedomainID=B, imageID=C, volumeID=D, newSize=2 << 20),
     verbs.ImageDelete(storagepoolID=A, storagedomainID=B, imageID=C, force=True),
+    verbs.ImageMove(storagepoolID=A, storagedomainID=B, imageID=C, dstSdUUID=D, operation=verbs.ImageOperation.MOVE),
+    verbs.ImageCloneStructure(storagepoolID=A, storagedomainID=B, imageID=C, dstSdUUID=D),
+    verbs.ImageSyncData(storagepoolID=A, storagedomainID=B, imageID=C, dstSdUUID=D, syncType=verbs.SyncType.INTERNAL),
+    verbs.ImageDeleteVolumes(storagepoolID=A, storagedomainID=B, imageID=C, volumeList=[A, D]),
+    verbs.ImageGetVolumes(storagepoolID=A, storagedomainID=B, imageID=C),
+    verbs.ImageGetVolumesList(storagepoolID=A, storagedomainID=B, imageID=C),
+    verbs.HostGetAllTasksInfo(),
+    verbs.HostGetAllVmStats(),
+    verbs.HostGetJobs(job_type="storage", job_ids=[A]),
+    verbs.HostGetStats(),
+    verbs.TaskRevert(taskID=A),
+    verbs.StorageDomainDetach(storagedomainID=B, storagepoolID=A),
+    verbs.StoragePoolSpmStart(storagepoolID=A),
+    verbs.StoragePoolSpmStop(storagepoolID=A),
+    verbs.StoragePoolGetSpmStatus(storagepoolID=A),
+    verbs.StoragePoolPrepareMerge(storagepoolID=A, subchainInfo=CHAIN),
+    verbs.StoragePoolFinalizeMerge(storagepoolID=A, subchainInfo=CHAIN),
+    verbs.SdmCopyData(job_id=A, source=end(C), destination=end(D, generation=3)),
+    verbs.SdmMerge(job_id=A, subchain_info=CHAIN),
 ]
 
 
@@ -97,26 +126,30 @@ def test_wire_params_of_a_new_volume_are_the_wires_own_names_and_numbers() -> No
 
 
 def test_which_verbs_change_something_and_which_are_recorded_under_the_callers_id() -> None:
-    assert {name for name, kind in verbs.VERBS.items() if kind.is_mutating} == {
-        "Task.stop",
-        "Task.clear",
-        "Task.forbidOrGet",
-        "StorageDomain.create",
+    def those(kind: Callable[[type[Verb]], bool]) -> set[str]:
+        return {name for name, verb in verbs.VERBS.items() if kind(verb)}
+
+    about_tasks = {"Task.stop", "Task.clear", "Task.revert", "Task.forbidOrGet"}
+    synchronous = {"StorageDomain.create", "StorageDomain.detach", "StoragePool.spmStop"}
+    host_jobs = {"SDM.copy_data", "SDM.merge"}
+    tasks = {
         "Volume.create",
         "Volume.copy",
+        "Volume.delete",
+        "Volume.extendSize",
         "Image.delete",
+        "Image.move",
+        "Image.cloneStructure",
+        "Image.syncData",
+        "Image.deleteVolumes",
+        "StoragePool.spmStart",
+        "StoragePool.prepareMerge",
+        "StoragePool.finalizeMerge",
     }
-    assert {name for name, kind in verbs.VERBS.items() if kind.takes_task_id} == {
-        "StorageDomain.create",
-        "Volume.create",
-        "Volume.copy",
-        "Image.delete",
-    }
-    assert {name for name, kind in verbs.VERBS.items() if kind.is_async} == {
-        "Volume.create",
-        "Volume.copy",
-        "Image.delete",
-    }
+    assert those(lambda verb: verb.is_mutating) == about_tasks | synchronous | host_jobs | tasks
+    assert those(lambda verb: verb.takes_task_id) == synchronous | tasks
+    assert those(lambda verb: verb.is_async) == host_jobs | tasks
+    assert those(lambda verb: verb.is_host_job) == host_jobs
 
 
 def test_an_unknown_verb_is_named() -> None:

@@ -1,6 +1,12 @@
 """The calls of the host protocol, typed: what the agent understands and the coordinator sends."""
 
-from interlock.verbs.codes import Code
+from interlock.verbs.codes import (
+    Code,
+)
+from interlock.verbs.domain import (
+    StorageDomainCreate,
+    StorageDomainDetach,
+)
 from interlock.verbs.fields import (
     BLANK_ID,
     SIZE_BYTES_MAX,
@@ -10,7 +16,28 @@ from interlock.verbs.fields import (
     VolumeFormat,
     VolumeType,
 )
-from interlock.verbs.host import HostGetAllTasks, HostGetAllTasksStatuses, HostGetCapabilities, HostPing2
+from interlock.verbs.host import (
+    HostGetAllTasks,
+    HostGetAllTasksInfo,
+    HostGetAllTasksStatuses,
+    HostGetAllVmStats,
+    HostGetCapabilities,
+    HostGetJobs,
+    HostGetStats,
+    HostPing2,
+)
+from interlock.verbs.image import (
+    VOLUMES_MAX,
+    ImageCloneStructure,
+    ImageDelete,
+    ImageDeleteVolumes,
+    ImageGetVolumes,
+    ImageGetVolumesList,
+    ImageMove,
+    ImageOperation,
+    ImageSyncData,
+    SyncType,
+)
 from interlock.verbs.parsing import (
     VERBS,
     BadCall,
@@ -20,8 +47,29 @@ from interlock.verbs.parsing import (
     parse_sender,
     parse_task_id,
 )
-from interlock.verbs.storage import ImageDelete, StorageDomainCreate, VolumeCopy, VolumeCreate, VolumeGetInfo
-from interlock.verbs.task import TaskClear, TaskForbidOrGet, TaskGetInfo, TaskGetStatus, TaskStop
+from interlock.verbs.pool import (
+    StoragePoolFinalizeMerge,
+    StoragePoolGetSpmStatus,
+    StoragePoolPrepareMerge,
+    StoragePoolSpmStart,
+    StoragePoolSpmStop,
+)
+from interlock.verbs.sdm import (
+    GENERATION_MAX,
+    HostJobVerb,
+    SdmCopyData,
+    SdmMerge,
+    Subchain,
+    VolumeEndpoint,
+)
+from interlock.verbs.task import (
+    TaskClear,
+    TaskForbidOrGet,
+    TaskGetInfo,
+    TaskGetStatus,
+    TaskRevert,
+    TaskStop,
+)
 from interlock.verbs.verb import (
     CAPABILITY,
     CORRELATION_HEADER,
@@ -31,7 +79,18 @@ from interlock.verbs.verb import (
     TERM_HEADER,
     Verb,
 )
-from interlock.verbs.words import TaskResult, TaskState, TaskStatus
+from interlock.verbs.volume import (
+    VolumeCopy,
+    VolumeCreate,
+    VolumeDelete,
+    VolumeExtendSize,
+    VolumeGetInfo,
+)
+from interlock.verbs.words import (
+    TaskResult,
+    TaskState,
+    TaskStatus,
+)
 
 __all__ = [
     "BLANK_ID",
@@ -39,27 +98,52 @@ __all__ = [
     "CORRELATION_HEADER",
     "EXTENSION_VERSION",
     "FLOW_HEADER",
+    "GENERATION_MAX",
     "SIZE_BYTES_MAX",
     "TASK_ID_PARAM",
     "TERM_HEADER",
     "VERBS",
+    "VOLUMES_MAX",
     "BadCall",
     "Code",
     "DomainClass",
     "DomainType",
     "HostGetAllTasks",
+    "HostGetAllTasksInfo",
     "HostGetAllTasksStatuses",
+    "HostGetAllVmStats",
     "HostGetCapabilities",
+    "HostGetJobs",
+    "HostGetStats",
+    "HostJobVerb",
     "HostPing2",
+    "ImageCloneStructure",
     "ImageDelete",
+    "ImageDeleteVolumes",
+    "ImageGetVolumes",
+    "ImageGetVolumesList",
+    "ImageMove",
+    "ImageOperation",
+    "ImageSyncData",
     "InvalidParams",
     "Preallocate",
+    "SdmCopyData",
+    "SdmMerge",
     "StorageDomainCreate",
+    "StorageDomainDetach",
+    "StoragePoolFinalizeMerge",
+    "StoragePoolGetSpmStatus",
+    "StoragePoolPrepareMerge",
+    "StoragePoolSpmStart",
+    "StoragePoolSpmStop",
+    "Subchain",
+    "SyncType",
     "TaskClear",
     "TaskForbidOrGet",
     "TaskGetInfo",
     "TaskGetStatus",
     "TaskResult",
+    "TaskRevert",
     "TaskState",
     "TaskStatus",
     "TaskStop",
@@ -67,6 +151,9 @@ __all__ = [
     "Verb",
     "VolumeCopy",
     "VolumeCreate",
+    "VolumeDelete",
+    "VolumeEndpoint",
+    "VolumeExtendSize",
     "VolumeFormat",
     "VolumeGetInfo",
     "VolumeType",

@@ -17,16 +17,37 @@ class Code(IntEnum):
     #: Other volumes are built upon this image's volumes.
     IMAGE_HAS_CHILDREN = 204
     VOLUME_CREATION_ERROR = 205
+    VOLUME_EXTENDING_ERROR = 206
     VOLUME_METADATA_READ_ERROR = 207
     VOLUME_ALREADY_EXISTS = 212
     #: A volume of another image can be built upon only if it is SHARED.
     VOLUME_NON_SHAREABLE = 214
+    #: A SHARED volume is not changed.
+    SHARED_VOLUME_NON_WRITABLE = 219
+    #: A volume upon which others are built is not changed.
+    INTERNAL_VOLUME_NON_WRITABLE = 220
+    CANNOT_DELETE_VOLUME = 222
     VOLUME_COPY_ERROR = 225
+    #: The volume is ILLEGAL: what it holds is not to be relied on.
+    PREPARE_ILLEGAL_VOLUME = 227
+    #: The new size is no size that the volume can have.
+    VOLUME_RESIZE_VALUE_ERROR = 232
+    MERGE_SNAPSHOTS_ERROR = 252
+    MOVE_IMAGE_ERROR = 253
     IMAGE_DELETE_ERROR = 256
+    #: The image has no volumes, two leaves, or a volume without its parent.
+    IMAGE_IS_NOT_LEGAL_CHAIN = 262
+    #: The other domain has an image of that id already.
+    OVERWRITE_IMAGE_ERROR = 265
     IMAGE_DOES_NOT_EXIST_IN_SD = 268
     STORAGE_DOMAIN_CREATION_ERROR = 351
+    STORAGE_DOMAIN_DETACH_ERROR = 356
     STORAGE_DOMAIN_DOES_NOT_EXIST = 358
+    #: Images are in the domain.
+    STORAGE_DOMAIN_NOT_EMPTY = 361
     STORAGE_DOMAIN_ALREADY_EXISTS = 365
+    #: The domain was detached: no work is done on it.
+    STORAGE_DOMAIN_NOT_MEMBER_OF_POOL = 375
     UNKNOWN_TASK = 401
     #: The task runs; what was asked needs one that is finished.
     NOT_FINISHED = 403
@@ -62,3 +83,11 @@ class Code(IntEnum):
     OUTCOME_UNKNOWN = 4708
     #: A folder outside those that the agent may use.
     FOLDER_NOT_ALLOWED = 4709
+    #: The journal was damaged: what became of the task is not known any more.
+    JOURNAL_DAMAGED = 4710
+    #: The file system is mounted read-only.
+    READ_ONLY = 4711
+    #: The volume is at another generation than the call expects: somebody changed it since.
+    GENERATION_MISMATCH = 4712
+    #: The volumes are not parent and child in one chain, as the call says.
+    WRONG_CHAIN = 4713

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 import unicodedata
 from collections.abc import Callable
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
@@ -19,6 +19,7 @@ _UUID_7 = r"^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}
 _UUID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 
 Kind = TypeVar("Kind", bound=IntEnum)
+Word = TypeVar("Word", bound=StrEnum)
 
 
 def _no_control_characters(text: str) -> str:
@@ -68,6 +69,18 @@ def numbered(kind: type[Kind]) -> Callable[[object], Kind]:
         if found is None:
             raise ValueError(f"must be one of {', '.join(f'{n} ({word.name})' for n, word in words.items())}")
         return kind(found)
+
+    return check
+
+
+def worded(kind: type[Word]) -> Callable[[object], Word]:
+    """A check that takes exactly the words of `kind`."""
+
+    def check(value: object) -> Word:
+        found = {str(word): word for word in kind}.get(value) if isinstance(value, str) else None
+        if found is None:
+            raise ValueError(f"must be one of {', '.join(kind)}")
+        return found
 
     return check
 

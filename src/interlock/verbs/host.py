@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
+from pydantic import Field
+
+from interlock.verbs.fields import Id
 from interlock.verbs.verb import Verb
 
 
@@ -29,3 +32,32 @@ class HostGetAllTasks(Verb):
     """Verb and status of every task that was not cleared, by id."""
 
     method: ClassVar[str] = "Host.getAllTasks"
+
+
+class HostGetAllTasksInfo(Verb):
+    """`{id, verb}` of every task that was not cleared, by id."""
+
+    method: ClassVar[str] = "Host.getAllTasksInfo"
+
+
+class HostGetJobs(Verb):
+    """The host jobs by id: `{id, status, description, job_type[, progress][, error]}`.
+
+    Only those of `job_type` and among `job_ids`, where these are given.
+    """
+
+    method: ClassVar[str] = "Host.getJobs"
+    job_type: str | None = None
+    job_ids: Annotated[list[Id], Field(max_length=1000, default_factory=list)]
+
+
+class HostGetStats(Verb):
+    """How the host does: load, memory, tasks, and each storage domain's room."""
+
+    method: ClassVar[str] = "Host.getStats"
+
+
+class HostGetAllVmStats(Verb):
+    """The statistics of all VMs of the host, a list."""
+
+    method: ClassVar[str] = "Host.getAllVmStats"

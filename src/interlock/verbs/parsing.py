@@ -6,27 +6,46 @@ from collections.abc import Mapping
 
 from pydantic import TypeAdapter, ValidationError
 
+from interlock.verbs import domain, host, image, pool, sdm, task, volume
 from interlock.verbs.fields import Id, Term, TimeOrderedId
-from interlock.verbs.host import HostGetAllTasks, HostGetAllTasksStatuses, HostGetCapabilities, HostPing2
-from interlock.verbs.storage import ImageDelete, StorageDomainCreate, VolumeCopy, VolumeCreate, VolumeGetInfo
-from interlock.verbs.task import TaskClear, TaskForbidOrGet, TaskGetInfo, TaskGetStatus, TaskStop
 from interlock.verbs.verb import FLOW_HEADER, TASK_ID_PARAM, TERM_HEADER, Verb
 
 _KINDS: tuple[type[Verb], ...] = (
-    HostPing2,
-    HostGetCapabilities,
-    HostGetAllTasksStatuses,
-    HostGetAllTasks,
-    TaskGetStatus,
-    TaskGetInfo,
-    TaskStop,
-    TaskClear,
-    TaskForbidOrGet,
-    StorageDomainCreate,
-    VolumeCreate,
-    VolumeCopy,
-    VolumeGetInfo,
-    ImageDelete,
+    host.HostPing2,
+    host.HostGetCapabilities,
+    host.HostGetStats,
+    host.HostGetAllTasksStatuses,
+    host.HostGetAllTasksInfo,
+    host.HostGetAllTasks,
+    host.HostGetJobs,
+    host.HostGetAllVmStats,
+    task.TaskGetStatus,
+    task.TaskGetInfo,
+    task.TaskStop,
+    task.TaskClear,
+    task.TaskRevert,
+    task.TaskForbidOrGet,
+    domain.StorageDomainCreate,
+    domain.StorageDomainDetach,
+    pool.StoragePoolSpmStart,
+    pool.StoragePoolSpmStop,
+    pool.StoragePoolGetSpmStatus,
+    pool.StoragePoolPrepareMerge,
+    pool.StoragePoolFinalizeMerge,
+    image.ImageDelete,
+    image.ImageMove,
+    image.ImageCloneStructure,
+    image.ImageSyncData,
+    image.ImageDeleteVolumes,
+    image.ImageGetVolumes,
+    image.ImageGetVolumesList,
+    volume.VolumeCreate,
+    volume.VolumeCopy,
+    volume.VolumeDelete,
+    volume.VolumeExtendSize,
+    volume.VolumeGetInfo,
+    sdm.SdmCopyData,
+    sdm.SdmMerge,
 )
 #: Every verb by the wire's name of it.
 VERBS: Mapping[str, type[Verb]] = {kind.method: kind for kind in _KINDS}

@@ -23,9 +23,21 @@ class TaskGetInfo(Verb):
 
 
 class TaskStop(Verb):
-    """Ask a task to stop and to undo what it did. True for a task that is done already."""
+    """Ask a task to stop and to undo what it did. True for a task that is done already.
+
+    With `force` (extension only) a task that is undoing gives that up, and ends `cleanFailure`.
+    """
 
     method: ClassVar[str] = "Task.stop"
+    is_mutating: ClassVar[bool] = True
+    taskID: Id
+    force: bool | None = None
+
+
+class TaskRevert(Verb):
+    """Undo a task that succeeded. NOT_FINISHED while it runs, TRANSITION if it failed."""
+
+    method: ClassVar[str] = "Task.revert"
     is_mutating: ClassVar[bool] = True
     taskID: Id
 

@@ -29,6 +29,8 @@ class Verb(BaseModel):
     is_async: ClassVar[bool] = False
     #: The host changes something that outlives the answer; such a call carries flow and term.
     is_mutating: ClassVar[bool] = False
+    #: The work is a host job under an id among the parameters (`job_id`).
+    is_host_job: ClassVar[bool] = False
     #: With the extension, the call is recorded under an id that the caller chooses (`TASK_ID_PARAM`).
     takes_task_id: ClassVar[bool] = False
 

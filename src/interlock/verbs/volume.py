@@ -1,22 +1,16 @@
-"""Calls that make, copy, describe and remove storage domains, images and volumes."""
+"""Calls about volumes: one file of an image."""
 
 from __future__ import annotations
 
 from typing import Annotated, ClassVar, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import StringConstraints, model_validator
 
 from interlock.verbs.fields import (
     BLANK_ID,
     AnyId,
     Description,
-    DomainClass,
-    DomainClassField,
-    DomainType,
-    DomainTypeField,
-    FolderPath,
     Id,
-    Name,
     Preallocate,
     PreallocateField,
     SizeBytes,
@@ -25,54 +19,32 @@ from interlock.verbs.fields import (
     VolumeType,
     VolumeTypeField,
 )
-from interlock.verbs.verb import Verb
+from interlock.verbs.image import ImageVerb
 
 DiskType = Annotated[str, StringConstraints(pattern=r"^[A-Z]{4}$")]
 
 
-class StorageDomainCreate(Verb):
-    """Make a storage domain's folders under the folder `typeArgs`. Answers true when they are durable."""
+class VolumeVerb(ImageVerb):
+    """What names a volume."""
 
-    method: ClassVar[str] = "StorageDomain.create"
+    volumeID: Id
+
+
+class VolumeTask(VolumeVerb):
+    """A change of a volume that goes on as a task."""
+
+    is_async: ClassVar[bool] = True
     is_mutating: ClassVar[bool] = True
     takes_task_id: ClassVar[bool] = True
-    storagedomainID: Id
-    domainType: DomainTypeField = DomainType.LOCALFS
-    domainName: Name
-    typeArgs: FolderPath
-    domainClass: DomainClassField = DomainClass.DATA
-    version: Annotated[int, Field(ge=3, le=5)] = 5
 
 
-class ImageDelete(Verb):
-    """Remove an image and all its volumes. Resumed, not undone, after a restart.
+class VolumeCreate(VolumeTask):
+    """Make an empty volume of `size` bytes, or one upon a parent volume (`srcImgUUID`, `srcVolUUID`).
 
-    On a file system `postZero` and `discard` add nothing to the removal, as with VDSM.
+    `initialSize` bytes of a sparse volume are allocated at once.
     """
 
-    method: ClassVar[str] = "Image.delete"
-    is_async: ClassVar[bool] = True
-    is_mutating: ClassVar[bool] = True
-    takes_task_id: ClassVar[bool] = True
-    storagepoolID: AnyId
-    storagedomainID: Id
-    imageID: Id
-    postZero: bool = False
-    force: bool = False
-    discard: bool = False
-
-
-class VolumeCreate(Verb):
-    """Make an empty volume of `size` bytes, or one upon a parent volume (`srcImgUUID`, `srcVolUUID`)."""
-
     method: ClassVar[str] = "Volume.create"
-    is_async: ClassVar[bool] = True
-    is_mutating: ClassVar[bool] = True
-    takes_task_id: ClassVar[bool] = True
-    storagepoolID: AnyId
-    storagedomainID: Id
-    imageID: Id
-    volumeID: Id
     size: SizeBytes
     volFormat: VolumeFormatField
     preallocate: PreallocateField = Preallocate.SPARSE
@@ -97,20 +69,15 @@ class VolumeCreate(Verb):
             raise ValueError("srcImgUUID and srcVolUUID must be given together")
         if self.srcVolUUID == self.volumeID:
             raise ValueError("a volume must not be its own parent")
+        if self.initialSize is not None and self.initialSize > self.size:
+            raise ValueError("initialSize must not be more than size")
         return self
 
 
-class VolumeCopy(Verb):
+class VolumeCopy(VolumeTask):
     """Copy what a volume shows (its whole chain) into a new volume without a parent."""
 
     method: ClassVar[str] = "Volume.copy"
-    is_async: ClassVar[bool] = True
-    is_mutating: ClassVar[bool] = True
-    takes_task_id: ClassVar[bool] = True
-    storagepoolID: AnyId
-    storagedomainID: Id
-    imageID: Id
-    volumeID: Id
     dstSdUUID: Id
     dstImgUUID: Id
     dstVolUUID: Id
@@ -133,11 +100,23 @@ class VolumeCopy(Verb):
         return self
 
 
-class VolumeGetInfo(Verb):
+class VolumeDelete(VolumeTask):
+    """Remove one volume. With `force` also one upon which others are built."""
+
+    method: ClassVar[str] = "Volume.delete"
+    postZero: bool = False
+    force: bool = False
+    discard: bool = False
+
+
+class VolumeExtendSize(VolumeTask):
+    """Make a leaf `newSize` bytes large, seen from a guest. It never shrinks."""
+
+    method: ClassVar[str] = "Volume.extendSize"
+    newSize: SizeBytes
+
+
+class VolumeGetInfo(VolumeVerb):
     """What the host knows of a volume: format, sizes, parent, legality."""
 
     method: ClassVar[str] = "Volume.getInfo"
-    storagepoolID: AnyId
-    storagedomainID: Id
-    imageID: Id
-    volumeID: Id
