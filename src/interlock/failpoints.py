@@ -8,6 +8,8 @@ the process. Hits are counted from 1, anew whenever the content of `kill` change
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 _VARIABLE = "INTERLOCK_FAILPOINTS"
@@ -34,6 +36,14 @@ def after(name: str, hit: int) -> None:
     """Called just after the effect, with what `before` returned (0: failpoints are off)."""
     if hit:
         _die_at(name, hit, "after")
+
+
+@contextmanager
+def around(name: str) -> Iterator[None]:
+    """Wraps the effect called `name`; one that raises has no "after"."""
+    hit = before(name)
+    yield
+    after(name, hit)
 
 
 def _take_order(folder: Path) -> None:

@@ -86,14 +86,14 @@ class AgentProcess:
         return status
 
     def job(self, task_id: str) -> Path:
-        """The job folder of a task."""
-        return self.state / "jobs" / task_id
+        """The folder of a copying task's child."""
+        return self.state / "jobs" / task_id / "copy"
 
     def cleanup(self) -> None:
         """Ends the agent and whatever it has started."""
         if self.process is not None:
             self.end(signal.SIGKILL)
-        for stat in self.state.glob("jobs/*/stat"):
+        for stat in self.state.glob("jobs/*/*/stat"):
             try:
                 os.kill(int(stat.read_bytes().split()[0]), signal.SIGKILL)
             except ProcessLookupError:

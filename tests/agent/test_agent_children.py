@@ -8,14 +8,16 @@ import os
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from interlock.agent.attending import end_children
 from interlock.agent.children import Child, Children, Fate, Verdict
 from interlock.agent.domain import Domains
 from interlock.agent.qemu_img import QemuImg
-from interlock.agent.steps import Host, end_child
+from interlock.agent.steps import Host
 from tests.agent.processes import running, until
 
 
@@ -33,9 +35,9 @@ async def over(child: Child) -> Verdict:
 
 @pytest.mark.parametrize("status", [0, 3])
 async def test_the_exit_status_is_known_to_the_agent_and_to_a_later_one(host: Host, status: int) -> None:
-    child = host.children.start("t", ["sh", "-c", 'echo "$2" >&2; exit "$1"', "x", str(status), "a\nword"])
+    child = host.children.start("t", "c", ["sh", "-c", 'echo "$2" >&2; exit "$1"', "x", str(status), "a\nword"])
     assert await over(child) == Verdict(Fate.ENDED, status)
-    later = Children(child.folder.parent).find("t")
+    later = Children(child.folder.parent.parent).find("t", "c")
     assert later is not None
     assert later.judge() == Verdict(Fate.ENDED, status)
     assert later.error_text() == "a word"
@@ -45,14 +47,14 @@ async def test_the_exit_status_is_known_to_the_agent_and_to_a_later_one(host: Ho
 
 async def test_arguments_reach_the_command_as_they_are(host: Host) -> None:
     odd = ["$(id)", "`id`", "; id", "a  b", "'", '"', "\\", "*", "-n", ""]
-    child = host.children.start("t", ["printf", "%s\\n", *odd])
+    child = host.children.start("t", "c", ["printf", "%s\\n", *odd])
     await over(child)
     assert child.output().decode().splitlines() == odd
     host.children.forget("t")
 
 
 async def test_a_child_that_is_killed_with_its_shim_has_died(host: Host) -> None:
-    child = host.children.start("t", ["sleep", "600"])
+    child = host.children.start("t", "c", ["sleep", "600"])
     who = await until(child.identity, "the command runs")
     assert child.judge() == Verdict(Fate.RUNNING)
     os.killpg(os.getpgid(who.pid), signal.SIGKILL)
@@ -61,12 +63,12 @@ async def test_a_child_that_is_killed_with_its_shim_has_died(host: Host) -> None
 
 
 async def test_a_command_whose_shim_alone_was_killed_still_runs(host: Host) -> None:
-    child = host.children.start("t", ["sleep", "600"])
+    child = host.children.start("t", "c", ["sleep", "600"])
     who = await until(child.identity, "the command runs")
     os.kill(int(Path(f"/proc/{who.pid}/stat").read_text().rsplit(")", 1)[1].split()[1]), signal.SIGKILL)
     await until(lambda: child._process is not None and child._process.poll() is not None, "the shim is gone")
     assert child.judge() == Verdict(Fate.RUNNING)
-    await end_child(host, child)
+    await end_children(host, "t")
     assert child.judge() == Verdict(Fate.DIED)
     assert running(child.folder) is None
     host.children.forget("t")
@@ -75,12 +77,12 @@ async def test_a_command_whose_shim_alone_was_killed_still_runs(host: Host) -> N
 async def test_a_child_judged_dead_before_it_took_its_lock_does_nothing_when_it_wakes(
     host: Host, tmp_path: Path
 ) -> None:
-    job = tmp_path / "jobs" / "t"
+    job = tmp_path / "jobs" / "t" / "c"
     job.mkdir(parents=True)
     touched = tmp_path / "touched"
     with (job / "lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # the shim is spawned, and will wait here as if it had not been run yet
-        child = host.children.start("t", ["touch", str(touched)])
+        child = host.children.start("t", "c", ["touch", str(touched)])
         other_agents = Child(job, None)
         fcntl.flock(lock, fcntl.LOCK_UN)
         verdict = other_agents.judge()
@@ -93,11 +95,11 @@ async def test_a_child_judged_dead_before_it_took_its_lock_does_nothing_when_it_
 
 
 async def test_a_marked_child_never_begins(host: Host, tmp_path: Path) -> None:
-    job = tmp_path / "jobs" / "t"
+    job = tmp_path / "jobs" / "t" / "c"
     job.mkdir(parents=True)
     assert Child(job, None).judge() == Verdict(Fate.DIED)
     touched = tmp_path / "touched"
-    child = host.children.start("t", ["touch", str(touched)])
+    child = host.children.start("t", "c", ["touch", str(touched)])
     assert await over(child) == Verdict(Fate.DIED)
     assert not touched.exists()
     host.children.forget("t")
@@ -105,7 +107,7 @@ async def test_a_marked_child_never_begins(host: Host, tmp_path: Path) -> None:
 
 async def test_another_process_with_the_same_number_is_not_killed(host: Host, tmp_path: Path) -> None:
     bystander = await asyncio.create_subprocess_exec("sleep", "600")
-    job = tmp_path / "jobs" / "t"
+    job = tmp_path / "jobs" / "t" / "c"
     job.mkdir(parents=True)
     line = Path(f"/proc/{bystander.pid}/stat").read_text()
     head, tail = line.rsplit(")", 1)
@@ -123,10 +125,11 @@ async def test_another_process_with_the_same_number_is_not_killed(host: Host, tm
 
 
 async def test_a_child_is_ended_whoever_started_it(host: Host) -> None:
-    own = host.children.start("t", ["sleep", "600"])
+    own = host.children.start("t", "c", ["sleep", "600"])
     who = await until(own.identity, "the command runs")
     adopted = Child(own.folder, None)
-    await end_child(host, adopted)
+    later = replace(host, children=Children(own.folder.parent.parent))
+    await end_children(later, "t")
     assert adopted.judge() == Verdict(Fate.ENDED, 137)
     assert adopted.identity() == who
     assert running(own.folder) is None

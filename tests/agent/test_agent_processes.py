@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 
 from interlock.verbs import Code
 from interlock.wire.authority import Authority
-from interlock.wire.client import Client, ConnectFailed, RpcError, Unanswered
+from interlock.wire.client import Client, ConnectFailed, RpcError
 from interlock.wire.tls import client_context
 from tests.agent.asked import POOL, fresh, headers
 from tests.agent.processes import AgentProcess, Caller, agent_process, connected, running, until
@@ -186,80 +185,6 @@ async def test_a_copy_of_a_lost_journal_is_ended(tmp_path: Path) -> None:
             assert await caller.call("Host.getAllTasksStatuses") == {}
             await until(lambda: not copy.job.exists(), "the orphan is ended and forgotten")
         assert running(copy.job) is None
-
-
-async def killed_everywhere(agent: AgentProcess, method: str, steps: list[str], ask: Any, check: Any) -> None:
-    """Kills the agent before and after each step of a verb, and checks what the next agent makes of it."""
-    order = agent.folder / "failpoints" / "kill"
-    order.parent.mkdir()
-    agent.environment = {"INTERLOCK_FAILPOINTS": str(order.parent)}
-    async with connected(await agent.start()) as caller:
-        domain = await caller.domain(agent.root)
-    agent.end(signal.SIGTERM)
-    unfinished = None
-    for point in [f"agent_{method}_{step}:1:{side}" for step in steps for side in ("before", "after")]:
-        async with connected(await agent.start()) as caller:
-            if unfinished is not None:  # of the agent before, which this one carries on
-                check(domain, unfinished, await caller.ended(unfinished["taskID"]))
-            unfinished = await ask(caller, domain)
-            order.write_text(point)
-            with suppress(Unanswered):  # the agent may be dead before its answer is out
-                await caller.call(method, **unfinished)
-            assert agent.process is not None
-            assert await until(agent.process.poll, f"the agent is killed at {point}") == -signal.SIGKILL
-        agent.process = None
-        order.unlink()
-    async with connected(await agent.start()) as caller:
-        assert unfinished is not None
-        check(domain, unfinished, await caller.ended(unfinished["taskID"]))
-
-
-async def test_an_image_is_deleted_whole_whenever_the_agent_dies(tmp_path: Path) -> None:
-    async def ask(caller: Caller, domain: str) -> dict[str, Any]:
-        image, _ = await caller.volume(domain, 1 << 20)
-        return {"taskID": fresh(), "storagepoolID": POOL, "storagedomainID": domain, "imageID": image}
-
-    def check(domain: str, asked: dict[str, Any], status: dict[str, Any]) -> None:
-        assert (status["taskResult"], status["message"]) == ("success", "3 jobs completed successfully")
-        assert list((agent.root / domain / "images").iterdir()) == []
-
-    async with agent_process(tmp_path) as agent:
-        await killed_everywhere(agent, "Image.delete", ["check", "hide", "remove"], ask, check)
-
-
-async def test_a_volume_is_made_whole_whenever_the_agent_dies(tmp_path: Path) -> None:
-    async def ask(caller: Caller, domain: str) -> dict[str, Any]:
-        names = {"storagepoolID": POOL, "storagedomainID": domain, "imageID": fresh(), "volumeID": fresh()}
-        return {"taskID": fresh(), **names, "size": 1 << 20, "volFormat": 4}
-
-    def check(domain: str, asked: dict[str, Any], status: dict[str, Any]) -> None:
-        assert (status["taskResult"], status["message"]) == ("success", "4 jobs completed successfully")
-        folder = agent.root / domain / "images" / asked["imageID"]
-        names = [asked["volumeID"], f"{asked['volumeID']}.meta"]
-        assert sorted(path.name for path in folder.iterdir()) == names
-
-    async with agent_process(tmp_path) as agent:
-        await killed_everywhere(agent, "Volume.create", ["make", "mark_parent", "publish"], ask, check)
-
-
-async def test_a_volume_is_copied_whole_whenever_the_agent_dies(tmp_path: Path) -> None:
-    async def ask(caller: Caller, domain: str) -> dict[str, Any]:
-        image, volume = await caller.volume(domain, 1 << 20)
-        (agent.root / domain / "images" / image / volume).write_bytes(os.urandom(1 << 20))
-        source = {"storagepoolID": POOL, "storagedomainID": domain, "imageID": image, "volumeID": volume}
-        target = {"dstSdUUID": domain, "dstImgUUID": fresh(), "dstVolUUID": fresh(), "volFormat": 5}
-        return {"taskID": fresh(), **source, **target}
-
-    def check(domain: str, asked: dict[str, Any], status: dict[str, Any]) -> None:
-        assert (status["taskResult"], status["message"]) == ("success", "4 jobs completed successfully")
-        images = agent.root / domain / "images"
-        source = images / asked["imageID"] / asked["volumeID"]
-        target = images / asked["dstImgUUID"] / asked["dstVolUUID"]
-        assert source.read_bytes() == target.read_bytes()
-        assert sorted(target.parent.iterdir()) == [target, target.with_name(target.name + ".meta")]
-
-    async with agent_process(tmp_path) as agent:
-        await killed_everywhere(agent, "Volume.copy", ["copy", "verify", "publish"], ask, check)
 
 
 async def test_changes_are_told_as_they_happen(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import structlog
 
 from interlock.agent import durable
+from interlock.agent.attending import end_children
 from interlock.agent.children import Children
 from interlock.agent.config import AgentConfig
 from interlock.agent.dispatch import Dispatcher
@@ -24,7 +25,7 @@ from interlock.agent.qemu_img import QemuImg
 from interlock.agent.records import StepFailed
 from interlock.agent.resource_locks import TIMEOUT_S, ResourceLocks
 from interlock.agent.runner import Programs, Runner
-from interlock.agent.steps import Host, end_child
+from interlock.agent.steps import Host
 from interlock.agent.task_table import Publish, TaskTable
 from interlock.agent.verbs import PROGRAMS
 from interlock.wire.server import Call
@@ -111,11 +112,8 @@ async def opened(config: AgentConfig, *, publish: Publish, setting: Setting = DE
 async def _sweep(host: Host, orphans: Sequence[str]) -> None:
     """Ends and forgets children that no task waits for: of a lost journal, or of a task that just ended."""
     for task_id in orphans:
-        child = host.children.find(task_id)
-        if child is None:
-            continue
         try:
-            await end_child(host, child)
+            await end_children(host, task_id)
             await host.blocking(host.children.forget, task_id)
         except StepFailed as failed:
             log.error("orphan_not_ended", task_id=task_id, reason=str(failed))

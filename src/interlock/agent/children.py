@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from interlock import failpoints
 from interlock.agent import durable
 
 #: Runs the command under the job's lock and writes its exit status last. Data comes in as arguments only.
@@ -129,40 +130,48 @@ class Child:
 
 
 class Children:
-    """The job folders of one agent, each named by its task."""
+    """The job folders of one agent: a folder for each task, and in it one for each of its children."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._own: dict[str, subprocess.Popen[bytes]] = {}
+        self._own: dict[Path, subprocess.Popen[bytes]] = {}
 
-    def start(self, task_id: str, command: Sequence[str]) -> Child:
-        """Starts a command for a task, in its own session. Raises OSError."""
-        folder = self._folder / task_id
-        durable.make_folder(self._folder, mode=0o700)
-        durable.make_folder(folder, mode=0o700)
+    def start(self, task_id: str, name: str, command: Sequence[str]) -> Child:
+        """Starts a command as the task's child of that name, in its own session. Raises OSError."""
+        folder = self._folder / task_id / name
+        for each in (self._folder, folder.parent, folder):
+            durable.make_folder(each, mode=0o700)
         (folder / "boot_id").write_text(_boot_id())
         durable.write_whole(folder / "command", json.dumps(list(command)).encode())
-        self._own[task_id] = subprocess.Popen(
-            ["/bin/sh", "-c", _SHIM, "interlock-job", str(folder), *command],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            env=_ENVIRONMENT,
-            cwd="/",
-        )
-        return Child(folder, self._own[task_id])
+        with failpoints.around("agent_spawn"):
+            self._own[folder] = subprocess.Popen(
+                ["/bin/sh", "-c", _SHIM, "interlock-job", str(folder), *command],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+                env=_ENVIRONMENT,
+                cwd="/",
+            )
+        return Child(folder, self._own[folder])
 
-    def find(self, task_id: str) -> Child | None:
-        """The child of a task, whoever started it; None if none was ever started."""
+    def find(self, task_id: str, name: str) -> Child | None:
+        """The task's child of that name, whoever started it; None if none was ever started."""
+        folder = self._folder / task_id / name
+        return Child(folder, self._own.get(folder)) if folder.is_dir() else None
+
+    def of(self, task_id: str) -> list[Child]:
+        """All children of a task."""
         folder = self._folder / task_id
-        return Child(folder, self._own.get(task_id)) if folder.is_dir() else None
+        found = sorted(folder.iterdir()) if folder.is_dir() else []
+        return [Child(each, self._own.get(each)) for each in found]
 
     def forget(self, task_id: str) -> None:
-        """Removes what a child that is over has left."""
-        process = self._own.pop(task_id, None)
-        if process is not None:
-            process.wait()
+        """Removes what the children of a task, which are over, have left."""
+        for child in self.of(task_id):
+            process = self._own.pop(child.folder, None)
+            if process is not None:
+                process.wait()
         shutil.rmtree(self._folder / task_id, ignore_errors=True)
 
     def names(self) -> list[str]:

@@ -20,6 +20,8 @@ _META_BYTES_MAX = 64 * 1024
 _CHAIN_MAX = 64
 #: Domains lie in a root folder or at most this many folders below it.
 _DEPTH_MAX = 2
+#: The STATUS in the description of a domain on which no more work is done.
+DETACHED = "DETACHED"
 
 Meta = Mapping[str, str]
 
@@ -192,6 +194,20 @@ class Domains:
             Code.STORAGE_DOMAIN_DOES_NOT_EXIST,
             f"storage domain {domain_id} is not below {', '.join(map(str, self.roots))}",
         )
+
+    def usable(self, domain_id: str) -> Domain:
+        """The domain of that id, if work may begin on it: not detached, and writable. Raises `StepFailed`."""
+        domain = self.find(domain_id)
+        if read_meta(domain.metadata_path).get("STATUS") == DETACHED:
+            raise StepFailed(
+                Code.STORAGE_DOMAIN_NOT_MEMBER_OF_POOL,
+                f"storage domain {domain_id} was detached; use another one",
+            )
+        if os.statvfs(domain.path).f_flag & os.ST_RDONLY:
+            raise StepFailed(
+                Code.READ_ONLY, f"storage domain {domain_id} lies on a file system that is mounted read-only"
+            )
+        return domain
 
     def exists(self, domain_id: str) -> bool:
         """Whether there is such a domain."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 
@@ -50,8 +49,7 @@ def publish(
     """Gives the volume its name and its description; may be done again after a crash in its middle."""
     if volume.part_path.exists():
         durable.fsync_file(volume.part_path)
-        os.rename(volume.part_path, volume.path)
-        durable.fsync_folder(volume.path.parent)
+        durable.rename(volume.part_path, volume.path)
     meta = volume_meta(
         domain_id=domain_id,
         image_id=volume.path.parent.name,
@@ -79,5 +77,4 @@ def withdraw(volume: Volume) -> None:
 
 def _remove_empty(folder: Path) -> None:
     if not any(folder.iterdir()):
-        folder.rmdir()
-        durable.fsync_folder(folder.parent)
+        durable.remove_folder(folder)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from interlock import failpoints
 from interlock.agent.records import StepFailed
 from interlock.verbs import Code, Preallocate, VolumeFormat
 
@@ -110,15 +111,16 @@ def reason(error_text: str, code: Code) -> StepFailed:
 
 def _run(command: Sequence[str], code: Code, timeout_s: float) -> bytes:
     try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=timeout_s,
-            check=False,
-            env=_ENVIRONMENT,
-            cwd="/",
-        )
+        with failpoints.around("agent_qemu_img"):
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=timeout_s,
+                check=False,
+                env=_ENVIRONMENT,
+                cwd="/",
+            )
     except subprocess.TimeoutExpired as error:
         raise StepFailed(code, f"{command[0]} took longer than {timeout_s:g} s on {command[-1]}") from error
     except OSError as error:

@@ -12,7 +12,6 @@ from typing import Any, NoReturn
 
 import structlog
 
-from interlock import failpoints
 from interlock.agent.durable import FsyncFailed
 from interlock.agent.records import Failure, HostTask, StepFailed
 from interlock.agent.resource_locks import ResourceLocks
@@ -55,7 +54,7 @@ class Runner:
         try:
             if not task.state.is_done:
                 await self._live(task)
-            if self._host.children.find(task_id) is not None:
+            if self._host.children.of(task_id):
                 await self._host.blocking(self._host.children.forget, task_id)
             if not task.is_kept:  # whoever waits for it has its record
                 self._table.remove(task_id, is_remembered=False)
@@ -137,10 +136,7 @@ class Runner:
             message = running_message(task.steps_done + 1, steps)
             self._table.change(task.id, is_begun=True, recoveries=recoveries, message=message)
             await self._table.sync()
-        hit = failpoints.before(f"agent_{task.method}_{step.name}")
-        failure = await self._attempt(partial(_do_unless_it_holds, step, work, self._host, task.is_begun), task)
-        failpoints.after(f"agent_{task.method}_{step.name}", hit)
-        return failure
+        return await self._attempt(partial(_do_unless_it_holds, step, work, self._host, task.is_begun), task)
 
     async def _undo(self, task_id: str, failure: Failure) -> None:
         """Runs what undoing is owed, latest first; one that fails does not keep the others from running."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Generic, TypeVar
 
-from interlock.agent.children import Child, Children, Fate
+from interlock.agent.children import Children
 from interlock.agent.domain import Domains
 from interlock.agent.qemu_img import QemuImg
 from interlock.agent.records import StepFailed
@@ -18,8 +18,6 @@ from interlock.verbs import Code, Verb
 
 V = TypeVar("V", bound=Verb)
 R = TypeVar("R")
-_KILL_POLL_S = 0.05
-_KILL_POLLS_MAX = 600
 
 
 class StepKind(Enum):
@@ -79,6 +77,15 @@ class Step(Generic[V]):
             raise ValueError(f"step {self.name}: an observable step, and only such a one, has `holds`")
 
 
+class RecoveryPolicy(Enum):
+    """What is done with what a task has done, when it fails or is stopped."""
+
+    #: Its steps are undone, latest first.
+    AUTO = "auto"
+    #: Nothing: it ends `cleanFailure`, and what remains is the caller's.
+    NONE = "none"
+
+
 @dataclass(frozen=True)
 class Program(Generic[V]):
     """How a verb is carried out."""
@@ -86,6 +93,7 @@ class Program(Generic[V]):
     steps: tuple[Step[V], ...]
     #: The resources that are locked from the first step to the end.
     resources: Callable[[V], tuple[Resource, ...]]
+    recovery: RecoveryPolicy = RecoveryPolicy.AUTO
 
     def step(self, name: str) -> Step[V]:
         """The step of that name. Raises KeyError."""
@@ -109,14 +117,3 @@ def image_resource(domain_id: str, image_id: str, *, is_exclusive: bool) -> Reso
 def domain_resource(domain_id: str, *, is_exclusive: bool) -> Resource:
     """The lock on a domain: shared by all that work in it."""
     return Resource(f"domain {domain_id}", is_exclusive)
-
-
-async def end_child(host: Host, child: Child) -> None:
-    """Ends a child whoever started it, also one that has yet to begin. Raises `StepFailed`."""
-    await host.blocking(child.forbid_start)
-    for _ in range(_KILL_POLLS_MAX):
-        await host.blocking(child.kill)
-        if (await host.blocking(child.judge)).fate is not Fate.RUNNING:
-            return
-        await asyncio.sleep(_KILL_POLL_S)
-    raise StepFailed(Code.GENERAL, f"the process behind {child.folder} cannot be ended; end it by hand")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 
 from interlock.agent import durable
@@ -37,7 +35,7 @@ async def _make(work: Creating) -> None:
 def _make_folders(work: Creating) -> None:
     verb = work.verb
     aside = _aside(work)
-    shutil.rmtree(aside, ignore_errors=True)
+    durable.remove_tree(aside)
     for folder in (aside, aside / "dom_md", aside / "images"):
         durable.make_folder(folder)
     meta = {
@@ -49,8 +47,7 @@ def _make_folders(work: Creating) -> None:
         "VERSION": str(verb.version),
     }
     write_meta(aside / "dom_md" / "metadata", meta)
-    os.rename(aside, _final(work))
-    durable.fsync_folder(_final(work).parent)
+    durable.rename(aside, _final(work))
 
 
 def _is_made(work: Creating) -> bool:
@@ -64,9 +61,7 @@ async def _unmake(work: Creating) -> None:
 def _remove_folders(work: Creating) -> None:
     # Nothing can be in the domain yet: it is locked by this task from before it was made.
     for folder in (_final(work), _aside(work)):
-        if folder.exists():
-            shutil.rmtree(folder)
-            durable.fsync_folder(folder.parent)
+        durable.remove_tree(folder)
 
 
 def _final(work: Creating) -> Path:

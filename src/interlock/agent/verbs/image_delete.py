@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 
 from interlock.agent import durable
@@ -21,12 +19,12 @@ async def _check(work: Deleting) -> None:
 
 def _check_files(work: Deleting) -> None:
     verb = work.verb
+    domain = work.host.domains.usable(verb.storagedomainID)
     if not _image(work).is_dir():
         raise StepFailed(
             Code.IMAGE_DOES_NOT_EXIST_IN_SD,
             f"Image does not exist in domain: image={verb.imageID}, domain={verb.storagedomainID}",
         )
-    domain = work.host.domains.find(verb.storagedomainID)
     child = None if verb.force else next(domain.children_elsewhere(verb.imageID), None)
     if child is not None:
         raise StepFailed(
@@ -40,11 +38,8 @@ async def _hide(work: Deleting) -> None:
 
 
 def _rename_away(work: Deleting) -> None:
-    hidden = _hidden(work)
-    if hidden.exists():  # of an image of the same id that was deleted before
-        shutil.rmtree(hidden)
-    os.rename(_image(work), hidden)
-    durable.fsync_folder(hidden.parent)
+    durable.remove_tree(_hidden(work))  # of an image of the same id that was deleted before
+    durable.rename(_image(work), _hidden(work))
 
 
 def _is_hidden(work: Deleting) -> bool:
@@ -57,19 +52,11 @@ async def _show_again(work: Deleting) -> None:
 
 def _rename_back(work: Deleting) -> None:
     if _hidden(work).exists() and not _image(work).exists():
-        os.rename(_hidden(work), _image(work))
-        durable.fsync_folder(_image(work).parent)
+        durable.rename(_hidden(work), _image(work))
 
 
 async def _remove(work: Deleting) -> None:
-    await work.host.blocking(_remove_files, work)
-
-
-def _remove_files(work: Deleting) -> None:
-    hidden = _hidden(work)
-    if hidden.exists():
-        shutil.rmtree(hidden)
-    durable.fsync_folder(hidden.parent)
+    await work.host.blocking(lambda: durable.remove_tree(_hidden(work)))
 
 
 def _image(work: Deleting) -> Path:

@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import suppress
-
-from interlock.agent.children import Child, Fate
+from interlock.agent.attending import attend, end_children
 from interlock.agent.domain import Volume
 from interlock.agent.publishing import discard_part, prepare_part, publish, refuse_existing, withdraw
 from interlock.agent.qcow2 import references
-from interlock.agent.qemu_img import progress_percent, reason
 from interlock.agent.records import StepFailed
 from interlock.agent.resource_locks import Resource
-from interlock.agent.steps import (
-    Program,
-    Step,
-    StepKind,
-    Work,
-    domain_resource,
-    end_child,
-    image_resource,
-    stopped,
-)
+from interlock.agent.steps import Program, Step, StepKind, Work, domain_resource, image_resource
 from interlock.verbs import Code, VolumeCopy, VolumeFormat
 
 Copying = Work[VolumeCopy]
-
-_POLL_S = 0.1
 
 
 async def _check(work: Copying) -> None:
@@ -41,49 +26,26 @@ def _check_files(work: Copying) -> None:
     shown = work.host.qemu_img.info(source.path, source.format)
     if source.format is VolumeFormat.COW and shown.backing_file != references(source.path).backing_file:
         raise StepFailed(Code.IMAGE_NOT_OURS, f"{source.path}: its header and qemu-img name different parents")
+    work.host.domains.usable(verb.dstSdUUID)
     refuse_existing(_target(work))
 
 
 async def _copy(work: Copying) -> None:
-    """Starts the child, or finds the one that an earlier agent started, and waits for its end."""
-    child = work.host.children.find(work.task_id)
-    if child is None:
-        child = await work.host.blocking(_start, work)
-    while True:
-        verdict = await work.host.blocking(child.judge)
-        percent = progress_percent(await work.host.blocking(child.output))
-        if percent is not None:
-            work.report(percent)
-        match verdict.fate:
-            case Fate.ENDED if verdict.exit_status == 0:
-                return
-            case Fate.ENDED:
-                text = await work.host.blocking(child.error_text)
-                raise reason(text or f"qemu-img ended with status {verdict.exit_status}", Code.VOLUME_COPY_ERROR)
-            case Fate.DIED:
-                raise StepFailed(Code.INTERRUPTED, "qemu-img was lost together with its job; start the copy anew")
-            case Fate.RUNNING if work.stop.is_set():
-                raise stopped()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(work.stop.wait(), _POLL_S)
+    await attend(work, "copy", lambda: _command(work), code=Code.VOLUME_COPY_ERROR)
 
 
-def _start(work: Copying) -> Child:
-    verb, target = work.verb, _target(work)
-    source = _source(work)
-    part = prepare_part(target)
+def _command(work: Copying) -> list[str]:
+    """Makes room for the copy; the command that fills it."""
+    source, part = _source(work), prepare_part(_target(work))
     part.touch(mode=0o640, exist_ok=False)
-    command = work.host.qemu_img.convert_command(
-        (source.path, source.format), (part, verb.volFormat), preallocate=verb.preallocate
+    return work.host.qemu_img.convert_command(
+        (source.path, source.format), (part, work.verb.volFormat), preallocate=work.verb.preallocate
     )
-    return work.host.children.start(work.task_id, command)
 
 
 async def _uncopy(work: Copying) -> None:
     """Ends the child, wherever it is, and removes what it has written."""
-    child = await work.host.blocking(work.host.children.find, work.task_id)
-    if child is not None:
-        await end_child(work.host, child)
+    await end_children(work.host, work.task_id)
     await work.host.blocking(lambda: discard_part(_target(work)))
 
 

@@ -17,6 +17,7 @@ async def _check(work: Creating) -> None:
 
 
 def _check_files(work: Creating) -> None:
+    work.host.domains.usable(work.verb.storagedomainID)
     refuse_existing(_volume(work))
     parent = _parent(work)
     if parent is None:
