@@ -61,7 +61,7 @@ DEFAULT_SETTING = Setting(RealFiles(), PROGRAMS, Bounds(), Ledger, TIMEOUT_S, en
 async def opened(config: AgentConfig, *, publish: Publish, setting: Setting = DEFAULT_SETTING) -> AsyncIterator[Agent]:
     """Opens the journal and runs tasks until the context ends; what runs then is left as a crash leaves it.
 
-    Raises `JournalDamaged`.
+    Raises `OtherVersion`.
     """
     durable.make_folder(config.state_dir, mode=0o700)
     journal = Journal(config.state_dir, setting.files, die=setting.die)
@@ -73,6 +73,7 @@ async def opened(config: AgentConfig, *, publish: Publish, setting: Setting = DE
             qemu_img=QemuImg(config.qemu_img, config.copy_rate_bytes_per_s),
             children=Children(config.state_dir / "jobs"),
             blocking_threads=threads,
+            state_dir=config.state_dir,
         )
         locks = ResourceLocks(timeout_s=setting.lock_timeout_s)
         runner = Runner(table, setting.programs, host, workers=config.workers, locks=locks, die=setting.die)
@@ -95,8 +96,8 @@ async def opened(config: AgentConfig, *, publish: Publish, setting: Setting = DE
                     sweep.add_done_callback(running.discard)
                     intake.recover()
 
-                intake = Intake(table, spawn, bounds=setting.bounds)
-                dispatcher = Dispatcher(config, intake, host, journal.incarnation)
+                intake = Intake(table, spawn, setting.programs, bounds=setting.bounds)
+                dispatcher = Dispatcher(config, intake, host, table)
                 try:
                     yield Agent(dispatcher.handle, recover, journal.incarnation)
                 except Exception as error:

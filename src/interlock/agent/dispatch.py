@@ -11,6 +11,7 @@ from interlock.agent.intake import Intake, Sender
 from interlock.agent.records import StepFailed
 from interlock.agent.refusals import Refused
 from interlock.agent.steps import Host
+from interlock.agent.task_table import TaskTable
 from interlock.agent.verbs.volume_info import volume_info
 from interlock.verbs import InvalidParams, UnknownVerb, Verb
 from interlock.wire.jsonrpc import INVALID_PARAMS, METHOD_NOT_FOUND, RpcError
@@ -22,11 +23,11 @@ _CORRELATION_CHARS_MAX = 256
 class Dispatcher:
     """Answers calls; every answer is durable before it leaves."""
 
-    def __init__(self, config: AgentConfig, intake: Intake, host: Host, incarnation: str) -> None:
+    def __init__(self, config: AgentConfig, intake: Intake, host: Host, table: TaskTable) -> None:
         self._config = config
         self._intake = intake
         self._host = host
-        self._incarnation = incarnation
+        self._table = table
 
     async def handle(self, call: Call) -> Any:  # Any: a JSON value
         """The answer. Raises `RpcError`."""
@@ -47,6 +48,8 @@ class Dispatcher:
         """The verb, and the id that the caller chose for it."""
         if self._config.stock and method == verbs.TaskForbidOrGet.method:
             raise UnknownVerb(method)
+        if self._config.stock and "force" in params and method == verbs.TaskStop.method:
+            raise InvalidParams(method, ("force: Extra inputs are not permitted",))
         kind = verbs.VERBS.get(method)
         if kind is None or self._config.stock or not kind.takes_task_id or verbs.TASK_ID_PARAM not in params:
             return verbs.parse(method, params), None
@@ -70,12 +73,21 @@ class Dispatcher:
                 return await self._intake.statuses()
             case verbs.HostGetAllTasks():
                 return await self._intake.statuses_with_verbs()
+            case verbs.HostGetAllTasksInfo():
+                return await self._intake.infos()
+            case verbs.HostGetJobs(job_type=job_type, job_ids=job_ids):
+                return await self._intake.host_jobs(job_type, frozenset(job_ids))
+            case verbs.HostGetAllVmStats():
+                return []
             case verbs.TaskGetStatus(taskID=known):
                 return (await self._intake.status(known)).to_wire()
             case verbs.TaskGetInfo(taskID=known):
                 return {"id": known, "verb": await self._intake.method(known)}
-            case verbs.TaskStop(taskID=known):
-                await self._intake.stop(known, sender)
+            case verbs.TaskStop(taskID=known, force=force):
+                await self._intake.stop(known, sender, is_giving_up=bool(force))
+                return True
+            case verbs.TaskRevert(taskID=known):
+                await self._intake.revert(known, sender)
                 return True
             case verbs.TaskClear(taskID=known):
                 await self._intake.clear(known, sender)
@@ -84,6 +96,9 @@ class Dispatcher:
                 return (await self._intake.forbid_or_get(known, flow, term)).to_wire()
             case verbs.VolumeGetInfo():
                 return await self._host.blocking(volume_info, self._host, verb)
+            case verbs.HostJobVerb(job_id=known):
+                await self._intake.start(verb, known, sender)
+                return True
             case _ if verb.is_async:
                 return await self._intake.start(verb, task_id, sender)
             case _:
@@ -99,5 +114,5 @@ class Dispatcher:
     def _capabilities(self) -> dict[str, Any]:  # Any: JSON values
         if self._config.stock:
             return {"hostName": self._config.name}
-        extension = {"version": verbs.EXTENSION_VERSION, "incarnation": self._incarnation}
+        extension = {"version": verbs.EXTENSION_VERSION, "incarnation": self._table.incarnation}
         return {"hostName": self._config.name, verbs.CAPABILITY: extension}

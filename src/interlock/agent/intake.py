@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
 from interlock.agent import refusals
-from interlock.agent.records import HostTask
+from interlock.agent.host_jobs import host_job
+from interlock.agent.records import Failure, HostTask
+from interlock.agent.runner import Programs
 from interlock.agent.task_machine import Inner
 from interlock.agent.task_table import TaskTable
 from interlock.ids import new_id
-from interlock.verbs import TaskStatus, Verb
+from interlock.verbs import Code, TaskStatus, Verb
 
 #: Tasks that are not done yet: running, and waiting for their turn.
 UNFINISHED_MAX = 1_000
 #: All tasks that were not cleared.
 TASKS_MAX = 10_000
+#: Host jobs that are done and still told of.
+HOST_JOBS_DONE_MAX = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +39,18 @@ class Bounds:
 
     unfinished_max: int = UNFINISHED_MAX
     tasks_max: int = TASKS_MAX
+    host_jobs_done_max: int = HOST_JOBS_DONE_MAX
 
 
 class Intake:
     """The doors to the task table. Until `recover` was called every one of them is closed (code 99)."""
 
-    def __init__(self, table: TaskTable, spawn: Callable[[str], None], *, bounds: Bounds = Bounds()) -> None:
+    def __init__(
+        self, table: TaskTable, spawn: Callable[[str], None], programs: Programs, *, bounds: Bounds = Bounds()
+    ) -> None:
         self._table = table
         self._spawn = spawn
+        self._programs = programs
         self._bounds = bounds
         self._is_open = False
 
@@ -71,6 +79,8 @@ class Intake:
                 raise refusals.known_with_other_arguments(known.id)
             await self._table.sync()
             return known.id
+        if verb.is_host_job:
+            self._drop_old_host_jobs()
         self._check_bounds()
         if task_id is not None:
             self._check_unused(task_id, sender.term)
@@ -82,6 +92,7 @@ class Intake:
             term=sender.term,
             correlation_id=sender.correlation_id,
             is_kept=task_id is not None or verb.is_async,
+            is_host_job=verb.is_host_job,
         )
         self._table.add(task)
         self._spawn(task.id)  # it waits for the journal before its first effect, as the caller does here
@@ -95,19 +106,39 @@ class Intake:
         await self._table.sync()
         return task
 
-    async def stop(self, task_id: str, sender: Sender) -> None:
-        """Asks a task to stop. One that still waits for its turn is over when this returns."""
+    async def stop(self, task_id: str, sender: Sender, *, is_giving_up: bool = False) -> None:
+        """Asks a task to stop. One that still waits for its turn is over when this returns.
+
+        With `is_giving_up` a task that is being undone, or will be, ends with what remains named.
+        """
         self.check_open()
         self._fence(sender)
         task = self._known(task_id)
-        if not task.state.is_done and not task.is_stopping:
-            task = self._table.change(task_id, is_stopping=True)
-        stop, ended = self._table.stops[task_id], self._table.ends[task_id]
+        wished = {"is_stopping": True, "is_giving_up": task.is_giving_up or is_giving_up}
+        if not task.state.is_done and wished != {"is_stopping": task.is_stopping, "is_giving_up": task.is_giving_up}:
+            task = self._table.change(task_id, **wished)
+        stop, give_up, ended = self._table.stops[task_id], self._table.give_ups[task_id], self._table.ends[task_id]
         await self._table.sync()
         stop.set()
+        if task.is_giving_up:
+            give_up.set()
         if _waits(task):
             await asyncio.shield(ended)
             await self._table.sync()
+
+    async def revert(self, task_id: str, sender: Sender) -> None:
+        """Has a task that succeeded undone. Raises `Refused` (NOT_FINISHED, TRANSITION)."""
+        self.check_open()
+        self._fence(sender)
+        task = self._known(task_id)
+        if not task.state.is_done:
+            raise refusals.not_finished(task_id, task.state)
+        if task.state is not Inner.FINISHED or not self._programs[type(task.verb)].can_be_reverted:
+            raise refusals.not_revertible(task_id, task.state)
+        failed = task.failed(Failure(Code.ABORTED, "the task was reverted"))
+        self._table.move(task_id, Inner.RACQUIRING, failure=failed.failure, code=failed.code, message=failed.message)
+        self._spawn(task_id)
+        await self._table.sync()
 
     async def clear(self, task_id: str, sender: Sender) -> None:
         """Forgets a task that is done; its id is never run again."""
@@ -160,11 +191,32 @@ class Intake:
         await self._table.sync()
         return found
 
+    async def infos(self) -> dict[str, dict[str, str]]:
+        """Id and verb of all tasks by id, as they go over the wire."""
+        self.check_open()
+        found = {known: {"id": known, "verb": self._table[known].method} for known in self._table.statuses()}
+        await self._table.sync()
+        return found
+
+    async def host_jobs(self, job_type: str | None, job_ids: Collection[str]) -> dict[str, dict[str, Any]]:
+        """What `Host.getJobs` answers. Any: JSON values."""
+        self.check_open()
+        wanted = [task for task in self._table.host_jobs() if not job_ids or task.id in job_ids]
+        told = {task.id: host_job(task, self._table.progress(task.id)) for task in wanted}
+        await self._table.sync()
+        return {known: info for known, info in told.items() if job_type in (None, info["job_type"])}
+
     def _known(self, task_id: str) -> HostTask:
         task = self._table.get(task_id)
-        if task is None or not task.is_kept:
+        if task is None or not self._table.is_shown(task):
             raise refusals.unknown_task(task_id)
         return task
+
+    def _drop_old_host_jobs(self) -> None:
+        """Forgets the oldest host jobs that are done: VDSM's callers have no call by which they would."""
+        done = [task.id for task in self._table.host_jobs() if task.state.is_done]
+        for task_id in done[: max(0, len(done) + 1 - self._bounds.host_jobs_done_max)]:
+            self._table.remove(task_id, is_remembered=True)
 
     def _fence(self, sender: Sender) -> None:
         """Raises `Refused` if the flow has another owner by now; remembers the term otherwise."""

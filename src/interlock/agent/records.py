@@ -49,6 +49,10 @@ class HostTask:
     #: The steps whose undoing is still owed, in the order in which they began.
     recoveries: tuple[str, ...] = ()
     is_stopping: bool = False
+    #: Undoing is to be given up, too.
+    is_giving_up: bool = False
+    #: Its id is a host job's: `Host.getJobs` tells of it.
+    is_host_job: bool = False
     failure: Failure | None = None
     #: Shown in lists and kept until cleared; not so for a synchronous call without an id of the caller's.
     is_kept: bool = True
@@ -57,6 +61,11 @@ class HostTask:
     def verb(self) -> Verb:
         """The typed call."""
         return parse(self.method, self.params)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a step of it has begun, so that there may be something to undo."""
+        return self.is_begun or self.steps_done > 0
 
     def is_same(self, verb: Verb, flow: str | None) -> bool:
         """Whether a call asks for this very task."""

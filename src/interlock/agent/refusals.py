@@ -77,6 +77,18 @@ def not_done(task_id: str, state: str) -> Refused:
     return Refused(Code.STATE_ERROR, f"task {task_id} is {state}; only a task that is done can be cleared")
 
 
+def not_finished(task_id: str, state: str) -> Refused:
+    """The task still runs."""
+    return Refused(
+        Code.NOT_FINISHED, f"task {task_id} is {state}; only a task that has succeeded can be reverted: stop it"
+    )
+
+
+def not_revertible(task_id: str, state: str) -> Refused:
+    """There is nothing to undo, or no way to."""
+    return Refused(Code.TRANSITION, f"task {task_id} is {state} and cannot be undone; only what it made can be removed")
+
+
 def full(what: str, limit: int) -> Refused:
     """A bound is reached."""
     return Refused(

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from interlock.agent.children import Children
@@ -39,6 +40,8 @@ class Host:
     qemu_img: QemuImg
     children: Children
     blocking_threads: Executor
+    #: What the agent remembers beside its journal.
+    state_dir: Path
 
     async def blocking(self, function: Callable[..., R], *arguments: Any) -> R:  # Any: the function's own
         """Runs a function that waits for disks or programs, away from the event loop."""
@@ -98,6 +101,12 @@ class Program(Generic[V]):
     def step(self, name: str) -> Step[V]:
         """The step of that name. Raises KeyError."""
         return {step.name: step for step in self.steps}[name]
+
+    @property
+    def can_be_reverted(self) -> bool:
+        """Whether a task that succeeded can be undone."""
+        can_undo = any(step.undo is not None for step in self.steps)
+        return self.recovery is RecoveryPolicy.AUTO and can_undo and not self.is_past_no_return(len(self.steps))
 
     def is_past_no_return(self, steps_begun: int) -> bool:
         """Whether a step of no return is among the first `steps_begun`."""

@@ -29,13 +29,16 @@ class TaskTable:
         self._unfinished = 0
         #: Kept beside the records, so that asking for thousands of statuses costs one copy.
         self._answers: dict[str, dict[str, Any]] = {}  # Any: JSON values
+        self._host_jobs: dict[str, None] = {}
         self.ledger = ledger
         self.stops: dict[str, asyncio.Event] = {}
+        #: Set when even undoing is to be given up.
+        self.give_ups: dict[str, asyncio.Event] = {}
         #: Each task's record once it is done.
         self.ends: dict[str, asyncio.Future[HostTask]] = {}
 
     def load(self) -> None:
-        """Reads the journal. Raises `JournalDamaged`."""
+        """Reads the journal. Raises `OtherVersion`."""
         for entry in self._journal.open():
             self.ledger.apply(entry)
         self._journal.compact_from(self.ledger.entries)
@@ -51,9 +54,18 @@ class TaskTable:
         return self.ledger.tasks.get(task_id)
 
     @property
+    def incarnation(self) -> str:
+        """The identity of the journal."""
+        return self._journal.incarnation
+
+    @property
     def unfinished(self) -> int:
         """How many tasks are not done."""
         return self._unfinished
+
+    def host_jobs(self) -> list[HostTask]:
+        """The tasks that are host jobs, oldest first."""
+        return [self.ledger.tasks[task_id] for task_id in self._host_jobs]
 
     def add(self, task: HostTask) -> None:
         """Takes in a new task."""
@@ -81,7 +93,9 @@ class TaskTable:
         self._shown.pop(task_id, None)
         self._progress.pop(task_id, None)
         self._answers.pop(task_id, None)
+        self._host_jobs.pop(task_id, None)
         self.stops.pop(task_id)
+        self.give_ups.pop(task_id)
         self.ends.pop(task_id)
 
     def note_term(self, flow: str, term: int) -> None:
@@ -103,7 +117,7 @@ class TaskTable:
     async def announce(self, task_id: str) -> None:
         """Makes the task's change durable, then tells of it if its outer state is another than was told."""
         task, status = self[task_id], self.status(task_id)
-        is_news = task.is_kept and self._shown.get(task_id) is not task.outer_state
+        is_news = self.is_shown(task) and self._shown.get(task_id) is not task.outer_state
         self._shown[task_id] = task.outer_state
         await self.sync()
         if is_news:
@@ -119,19 +133,26 @@ class TaskTable:
         task = self[task_id]
         if self._is_stock:
             return task.status(progress=None, incarnation=None)
-        progress = 100 if task.state is Inner.FINISHED else self._progress.get(task_id)
-        return task.status(progress=progress, incarnation=self._journal.incarnation)
+        return task.status(progress=self.progress(task_id), incarnation=self.incarnation)
+
+    def progress(self, task_id: str) -> int | None:
+        """The percentage done, where it is known."""
+        return 100 if self[task_id].state is Inner.FINISHED else self._progress.get(task_id)
 
     def statuses(self) -> dict[str, dict[str, Any]]:  # Any: JSON values
         """Every shown task's status as it goes over the wire, by id."""
         return dict(self._answers)
 
     def _put(self, task: HostTask) -> HostTask:
+        was_done = self[task.id].state.is_done
         self._record(task.to_entry())
         self._refresh(task)
-        if task.state.is_done and not self.ends[task.id].done():
+        if task.state.is_done and not was_done:
             self.ends[task.id].set_result(task)
             self._unfinished -= 1
+        elif was_done and not task.state.is_done:  # it is being reverted
+            self.ends[task.id] = asyncio.get_running_loop().create_future()
+            self._unfinished += 1
         return task
 
     def _record(self, entry: Entry) -> None:
@@ -139,16 +160,25 @@ class TaskTable:
         self._journal.append(entry)
 
     def _watch(self, task: HostTask) -> None:
+        if task.is_host_job:
+            self._host_jobs[task.id] = None
         self.stops[task.id] = asyncio.Event()
+        self.give_ups[task.id] = asyncio.Event()
         self.ends[task.id] = asyncio.get_running_loop().create_future()
         if task.is_stopping:
             self.stops[task.id].set()
+        if task.is_giving_up:
+            self.give_ups[task.id].set()
         if task.state.is_done:
             self.ends[task.id].set_result(task)
         else:
             self._unfinished += 1
         self._refresh(task)
 
+    def is_shown(self, task: HostTask) -> bool:
+        """Whether calls about tasks tell of it. VDSM knows its host jobs by `Host.getJobs` only."""
+        return task.is_kept and not (self._is_stock and task.is_host_job)
+
     def _refresh(self, task: HostTask) -> None:
-        if task.is_kept:
+        if self.is_shown(task):
             self._answers[task.id] = self.status(task.id).to_wire()
