@@ -133,12 +133,12 @@ class Intake:
         task = self._known(task_id)
         if not task.state.is_done:
             raise refusals.not_finished(task_id, task.state)
-        if task.state is not Inner.FINISHED or not self._programs[type(task.verb)].can_be_reverted:
+        if task.state is not Inner.FINISHED or not self._programs[type(task.verb)].of(task.verb).can_be_reverted:
             raise refusals.not_revertible(task_id, task.state)
         failed = task.failed(Failure(Code.ABORTED, "the task was reverted"))
         self._table.move(task_id, Inner.RACQUIRING, failure=failed.failure, code=failed.code, message=failed.message)
         self._spawn(task_id)
-        await self._table.sync()
+        await self._table.announce(task_id)
 
     async def clear(self, task_id: str, sender: Sender) -> None:
         """Forgets a task that is done; its id is never run again."""

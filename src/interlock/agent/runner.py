@@ -67,7 +67,7 @@ class Runner:
             await self._table.announce(task_id)
 
     async def _live(self, task: HostTask) -> None:
-        program, work = self._programs[type(task.verb)], self._work(task)
+        program, work = self._programs[type(task.verb)].of(task.verb), self._work(task)
         async with AsyncExitStack() as held:
             had_turn, failure = False, task.failure
             if task.state not in UNDOING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -74,6 +74,8 @@ class Step(Generic[V]):
     undo: Callable[[Work[V]], Awaitable[None]] | None = None
     #: From here on the task only goes forward: it is not stopped, and a failure is not undone.
     is_no_return: bool = False
+    #: Which calls need the step; None for all. The others have one job less.
+    applies: Callable[[V], bool] | None = None
 
     def __post_init__(self) -> None:
         if (self.kind is StepKind.OBSERVABLE) != (self.holds is not None):
@@ -97,6 +99,10 @@ class Program(Generic[V]):
     #: The resources that are locked from the first step to the end.
     resources: Callable[[V], tuple[Resource, ...]]
     recovery: RecoveryPolicy = RecoveryPolicy.AUTO
+
+    def of(self, verb: V) -> Program[V]:
+        """The same with the steps that this call needs."""
+        return replace(self, steps=tuple(step for step in self.steps if step.applies is None or step.applies(verb)))
 
     def step(self, name: str) -> Step[V]:
         """The step of that name. Raises KeyError."""

@@ -38,14 +38,12 @@ class Undoing:
         if self._task.state is Inner.ABORTING and not self._may_undo():
             self._table.move(self._task_id, Inner.FAILED)
             return
-        if await self._prepare():
-            while self._task.recoveries and not self._task.is_giving_up:
-                await self._undo_latest()
-        if self._task.recoveries:
+        if self._task.recoveries and not await self._undo_all():
             self._give_up()
-        else:
-            is_clean = self._task.failure is None or not self._task.failure.is_unclean
-            self._table.move(self._task_id, Inner.RECOVERED if is_clean else Inner.FAILED)
+            return
+        await self._enter_recovering()
+        is_clean = self._task.failure is None or not self._task.failure.is_unclean
+        self._table.move(self._task_id, Inner.RECOVERED if is_clean else Inner.FAILED)
 
     @property
     def _task(self) -> HostTask:
@@ -65,23 +63,32 @@ class Undoing:
         is_left = self._program.recovery is RecoveryPolicy.NONE and task.has_begun
         return not is_past_no_return and not is_left
 
-    async def _prepare(self) -> bool:
-        """Takes what undoing needs; whether it may go on."""
-        if self._task.state in (Inner.ABORTING, Inner.WAITRECOVER):
-            self._table.move(self._task_id, Inner.RACQUIRING)
-            await self._table.announce(self._task_id)
-        if self._task.state is Inner.RABORTING:
+    async def _undo_all(self) -> bool:
+        """Whether everything that is owed was attempted; not if that is given up, or the locks do not come free."""
+        if self._task.state is Inner.RABORTING or self._task.is_giving_up:
             return False
-        if self._retake is not None and self._task.recoveries:
-            given_up = StepFailed(Code.ABORTED, "undoing was given up before it began")
+        await self._enter_racquiring()
+        if self._retake is not None:
+            given_up = StepFailed(Code.ABORTED, "that was given up before it began")
             try:
                 await unless(self._table.give_ups[self._task_id], self._retake(), given_up)
             except StepFailed as refused:
                 self._note("it could not be undone", refused.failure)
                 return False
+        await self._enter_recovering()
+        while self._task.recoveries and not self._task.is_giving_up:
+            await self._undo_latest()
+        return not self._task.recoveries
+
+    async def _enter_racquiring(self) -> None:
+        if self._task.state in (Inner.ABORTING, Inner.WAITRECOVER):
+            self._table.move(self._task_id, Inner.RACQUIRING)
+            await self._table.announce(self._task_id)
+
+    async def _enter_recovering(self) -> None:
+        await self._enter_racquiring()
         if self._task.state is Inner.RACQUIRING:
             self._table.move(self._task_id, Inner.RECOVERING)
-        return True
 
     async def _undo_latest(self) -> None:
         *rest, name = self._task.recoveries
@@ -97,7 +104,7 @@ class Undoing:
     def _give_up(self) -> None:
         names = ", ".join(map(repr, reversed(self._task.recoveries)))
         self._note("not undone", Failure(Code.ABORTED, names))
-        if self._task.state is not Inner.RABORTING:
+        if self._task.state not in (Inner.ABORTING, Inner.RABORTING):
             self._table.move(self._task_id, Inner.RABORTING)
         self._table.move(self._task_id, Inner.FAILED)
 
