@@ -33,7 +33,7 @@ from interlock import (
 from interlock.coordinator.coordinator import Settings
 from interlock.coordinator.watched import Patience
 from interlock.invariants.checking import check
-from interlock.vdsm import BLANK_ID, ImageDelete, StorageDomainCreate, VolumeGetInfo
+from interlock.vdsm import BLANK_ID, ImageDelete, SdmMerge, StorageDomainCreate, Subchain, VolumeGetInfo
 
 T = TypeVar("T")
 
@@ -122,8 +122,19 @@ class Read(OnThing, name="read"):
         return part(on_host(self.node, VolumeGetInfo.model_validate(names)))
 
 
+class Merge(OnThing, name="merge"):
+    """One host job, under an id that the command chooses."""
+
+    job_id: str
+
+    def execute(self, db: Tx) -> Plan:
+        chain = Subchain(sd_id=DOMAIN, img_id=DOMAIN, top_id=DOMAIN, base_id=str(self.thing.id))
+        verb = SdmMerge(job_id=self.job_id, subchain_info=chain)
+        return part(on_host(self.node, verb, touches=(self.thing,)))
+
+
 DOMAIN = str(uuid4())
-CATALOG = Catalog(Node, Thing, Add, Delete, Make, Read)
+CATALOG = Catalog(Node, Thing, Add, Delete, Make, Merge, Read)
 
 
 def images(count: int) -> tuple[str, ...]:
@@ -170,6 +181,9 @@ class Driven:
 
     async def make(self, thing: Ref[Thing]) -> Job[None]:
         return await self.coordinator.submit(Make(node=self.node, thing=thing, domain=str(uuid4())))
+
+    async def merge(self, thing: Ref[Thing], job_id: str) -> Job[None]:
+        return await self.coordinator.submit(Merge(node=self.node, thing=thing, job_id=job_id))
 
     # rows -------------------------------------------------------------------------------------------
 

@@ -61,6 +61,9 @@ class ScriptedHost:
         #: what was started, in order: verb and task
         self.started: list[tuple[str, str]] = []
 
+    def known_as(self, task: TaskRecord) -> str:
+        return str(task.id)
+
     async def start(self, task: TaskRecord, term: int) -> Started | Answered:
         id = str(task.id)
         self.started.append((task.method, id))

@@ -216,7 +216,7 @@ class HostWatch:
                 return TaskEnded(task.id, Outcome.UNKNOWN, message=words)
             known = await link.forbid_or_get(task, watched.term)
             if known is not None and task.is_async:
-                return TaskAnswered(task.id, str(task.id))
+                return TaskAnswered(task.id, link.known_as(task))
         was_fresh, watched.fresh = watched.fresh, False
         try:
             answer = await link.start(task, watched.term)

@@ -72,6 +72,9 @@ class HostLink(Protocol):
     def dedupes(self) -> bool:
         """The same task id is never run twice, and older terms are refused."""
 
+    def known_as(self, task: TaskRecord) -> str:
+        """The host's id of a task that it was told to know by an id of ours."""
+
     async def start(self, task: TaskRecord, term: int) -> Started | Answered:
         """Sends the task's frozen arguments."""
 

@@ -28,6 +28,8 @@ from interlock.hosts.backend import (
     Unanswered,
     Unreachable,
 )
+from interlock.hosts.host_jobs import job_report
+from interlock.hosts.words import CODES, fitting
 from interlock.model.entities import Endpoint
 from interlock.model.records import STOCK, TaskRecord
 from interlock.model.states import Outcome
@@ -41,6 +43,7 @@ from interlock.verbs import (
     Code,
     HostGetAllTasksStatuses,
     HostGetCapabilities,
+    HostGetJobs,
     TaskClear,
     TaskForbidOrGet,
     TaskGetStatus,
@@ -69,9 +72,6 @@ MAY_HAVE_RUN = frozenset(
 INTERNAL_ERROR = -32603
 #: the statuses of 10,000 tasks are about 3 MB
 LIMITS = Limits(body_bytes_max=4 << 20, send_buffer_bytes_max=16 << 20)
-#: what a row can hold of a host's numbers and words
-CODES = range(-(1 << 31), 1 << 31)
-WORDS_MAX = 1000
 EVENT_PREFIX = "|storage|task_status|"
 
 _log = structlog.get_logger(__name__)
@@ -145,6 +145,11 @@ class VdsmHost:
     async def close(self) -> None:
         await self._client.close()
 
+    def known_as(self, task: TaskRecord) -> str:
+        verb = VERBS.get(task.method)
+        is_host_job = verb is not None and verb.is_host_job
+        return str(json.loads(task.arguments_json)["job_id"]) if is_host_job else str(task.id)
+
     async def start(self, task: TaskRecord, term: int) -> Started | Answered:
         params: dict[str, Any] = json.loads(task.arguments_json)
         verb = VERBS.get(task.method)
@@ -153,6 +158,8 @@ class VdsmHost:
         answer = await self._call(task.method, params, task, term)
         if not task.is_async:
             return Answered(json.dumps(answer))  # ASCII: what a host says may be no Unicode
+        if verb is not None and verb.is_host_job:
+            return Started(self.known_as(task))  # whatever it answered: it was told the id
         return Started(self._started_id(task, answer, params.get(TASK_ID_PARAM)))
 
     def _started_id(self, task: TaskRecord, answer: Any, ours: str | None) -> str:
@@ -178,11 +185,18 @@ class VdsmHost:
         return reports
 
     async def report(self, host_task_id: str) -> Report | None:
-        return await self._ask(TaskGetStatus(taskID=host_task_id), host_task_id)
+        report = await self._ask(TaskGetStatus(taskID=host_task_id), host_task_id)
+        if report is not None or self.dedupes:
+            return report
+        verb = HostGetJobs(job_ids=[host_task_id])  # a stock host knows its jobs by this call only
+        jobs = await self._call(verb.method, verb.wire_params())
+        if not isinstance(jobs, dict):
+            raise Unanswered(f"the jobs of the host are {type(jobs).__name__}, not an object")
+        return job_report(host_task_id, jobs[host_task_id]) if host_task_id in jobs else None
 
     async def forbid_or_get(self, task: TaskRecord, term: int) -> Report | None:
-        verb = TaskForbidOrGet(taskID=str(task.id), flow=str(task.flow_id), term=term)
-        return await self._ask(verb, str(task.id), task, term)
+        verb = TaskForbidOrGet(taskID=self.known_as(task), flow=str(task.flow_id), term=term)
+        return await self._ask(verb, verb.taskID, task, term)
 
     async def clear(self, task: TaskRecord, term: int) -> None:
         assert task.host_task_id is not None
@@ -247,14 +261,6 @@ def _refused(error: wire.RpcError, task: TaskRecord | None) -> HostRefused:
         outcome = Outcome.FAILED
     code = error.code if error.code in CODES else Code.GENERAL
     return HostRefused(code, fitting(error.message), outcome)
-
-
-def fitting(words: str) -> str:
-    """A host's words as a row and a person can take them: of bounded length, plain Unicode, no control characters
-    but line ends."""
-    cut = words if len(words) <= WORDS_MAX else f"{words[:WORDS_MAX]}… ({len(words)} characters)"
-    plain = cut.encode(errors="backslashreplace").decode()
-    return "".join(char if char >= " " or char == "\n" else f"\\x{ord(char):02x}" for char in plain)
 
 
 def _report(host_task_id: str, answer: Any) -> Report:
