@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -10,11 +11,15 @@ from typing import Any, NoReturn
 import pytest
 
 from interlock.agent.durable import FsyncFailed
-from interlock.agent.intake import Bounds
+from interlock.agent.intake import TASKS_MAX, Bounds
 from interlock.agent.ledger import Ledger
+from interlock.agent.records import Failure, HostTask
+from interlock.agent.server import BODY_BYTES_MAX
 from interlock.agent.steps import Program, StepKind
+from interlock.agent.task_machine import Inner
 from interlock.verbs import Code, ImageDelete
 from tests.agent.asked import POOL, WAIT_S, Asked, asked, fresh, headers, with_setting
+from tests.agent.leaving import left
 from tests.agent.scripted import Script, failing, programs
 
 DOMAIN = fresh()
@@ -557,3 +562,19 @@ async def test_thousands_of_tasks_are_told_in_one_cheap_call(tmp_path: Path) -> 
         statuses = await agent.call("Host.getAllTasksStatuses", {})
         assert loop.time() - before < 0.5
         assert set(statuses) == set(ids)
+
+
+async def test_the_statuses_of_a_full_table_of_failures_fit_into_one_answer(tmp_path: Path) -> None:
+    words = "x" * 600
+    setting = with_setting(programs=programs(), bounds=Bounds(unfinished_max=10**6))
+    failed = [
+        HostTask(id=fresh(), method="Image.delete", params={}, state=Inner.FAILED).failed(Failure(200, words))
+        for _ in range(TASKS_MAX)
+    ]
+    await left(tmp_path, *failed)
+    async with asked(tmp_path, setting=setting) as agent:
+        for method in ("Host.getAllTasksStatuses", "Host.getAllTasks"):
+            answer = await agent.call(method, {})
+            assert set(answer) == {task.id for task in failed}
+            assert len(json.dumps(answer)) < BODY_BYTES_MAX
+        assert words in (await agent.status(failed[0].id))["message"]

@@ -10,10 +10,6 @@ from typing import Any
 
 import pytest
 
-from interlock.agent import durable
-from interlock.agent.files import RealFiles
-from interlock.agent.journal import Journal
-from interlock.agent.ledger import Ledger
 from interlock.agent.records import Failure, HostTask
 from interlock.agent.runner import Programs
 from interlock.agent.steps import RecoveryPolicy
@@ -21,6 +17,7 @@ from interlock.agent.task_machine import MOVES, Inner
 from interlock.agent.task_table import TaskTable
 from interlock.verbs import Code, ImageDelete, TaskStatus
 from tests.agent.asked import POOL, WAIT_S, Asked, asked, fresh, with_setting
+from tests.agent.leaving import left
 from tests.agent.scripted import Script, failing, programs
 
 DOMAIN = fresh()
@@ -39,17 +36,6 @@ async def start(agent: Asked, image: str | None = None) -> str:
 
 async def began(script: Script, step: str) -> None:
     await asyncio.wait_for(script.began[step].wait(), WAIT_S)
-
-
-async def left(folder: Path, *tasks: HostTask) -> None:
-    """A journal that tells of tasks in these states, as an agent that was killed leaves it."""
-    state = folder / "state"
-    durable.make_folder(state)
-    table = TaskTable(journal := Journal(state, RealFiles()), Ledger(), is_stock=False, publish=lambda status: None)
-    table.load()
-    for task in tasks:
-        table.add(task)
-    await journal.close()
 
 
 def task(state: Inner, image: str | None = None, **fields: Any) -> HostTask:
@@ -153,6 +139,17 @@ async def test_a_task_that_cannot_be_undone_stays_a_success(tmp_path: Path, is_n
         assert (await agent.code("Task.revert", {"taskID": task_id}))[0] == Code.TRANSITION
         assert (await agent.result(task_id))[0] == "success"
     assert script.log == ["a", "b"]
+
+
+async def test_a_stop_that_came_too_late_does_not_keep_a_later_revert_from_undoing(tmp_path: Path) -> None:
+    script = Script()
+    both = programs(script.step("a"), script.step("b"))
+    finished = task(Inner.FINISHED, steps_done=2, recoveries=("a", "b"), is_stopping=True, is_giving_up=True)
+    await left(tmp_path, finished)
+    async with asked(tmp_path, setting=with_setting(programs=both)) as agent:
+        await agent.call("Task.revert", {"taskID": finished.id})
+        assert await agent.result(finished.id) == REVERTED
+    assert script.log == ["undo b", "undo a"]
 
 
 # Giving up

@@ -136,6 +136,7 @@ class Intake:
         if task.state is not Inner.FINISHED or not self._programs[type(task.verb)].of(task.verb).can_be_reverted:
             raise refusals.not_revertible(task_id, task.state)
         failed = task.failed(Failure(Code.ABORTED, "the task was reverted"))
+        self._table.forget_wishes(task_id)  # they were about what is done by now
         self._table.move(task_id, Inner.RACQUIRING, failure=failed.failure, code=failed.code, message=failed.message)
         self._spawn(task_id)
         await self._table.announce(task_id)

@@ -11,6 +11,10 @@ from interlock.agent.task_machine import MESSAGE_INIT, Inner, failure_message, o
 from interlock.verbs import TaskState, TaskStatus, Verb, parse
 
 
+#: A reason is never longer, however many undoings failed.
+ERROR_CHARS_MAX = 2_000
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """Why a task failed."""
@@ -72,7 +76,8 @@ class HostTask:
         return (self.method, self.params, self.flow) == (verb.method, verb.wire_params(), flow)
 
     def failed(self, failure: Failure) -> HostTask:
-        """The same task with the reason of its failure."""
+        """The same task with the reason of its failure, of bounded length."""
+        failure = replace(failure, error=failure.error[:ERROR_CHARS_MAX])
         message = failure_message(failure.error, failure.code)
         return replace(self, failure=failure, code=failure.code, message=message)
 

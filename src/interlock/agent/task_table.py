@@ -12,9 +12,13 @@ from interlock.agent.journal_format import Entry
 from interlock.agent.ledger import Ledger
 from interlock.agent.records import Failure, HostTask
 from interlock.agent.task_machine import Inner, check_move
-from interlock.verbs import TaskState, TaskStatus
+from interlock.verbs import VERBS, TaskState, TaskStatus
 
 Publish = Callable[[TaskStatus], None]
+
+#: With more tasks than these, a list of their statuses cuts each message, so that it fits into one answer.
+WHOLE_MESSAGES_MAX = 1_500
+CUT_MESSAGE_CHARS = 100
 
 
 class TaskTable:
@@ -67,6 +71,14 @@ class TaskTable:
         """The tasks that are host jobs, oldest first."""
         return [self.ledger.tasks[task_id] for task_id in self._host_jobs]
 
+    def uncleared_of_pool(self, pool_id: str) -> list[str]:
+        """The ids of the tasks about a pool, but for calls that were answered when they were over."""
+        return [
+            task.id
+            for task in self.ledger.tasks.values()
+            if task.params.get("storagepoolID") == pool_id and VERBS[task.method].is_async
+        ]
+
     def add(self, task: HostTask) -> None:
         """Takes in a new task."""
         self._record(task.to_entry())
@@ -80,6 +92,12 @@ class TaskTable:
         """Changes the state. Raises `IllegalMove`."""
         check_move(task_id, self[task_id].state, state)
         return self._put(replace(self[task_id], state=state, **fields))
+
+    def forget_wishes(self, task_id: str) -> None:
+        """Nobody wants the task to stop any more."""
+        self.stops[task_id].clear()
+        self.give_ups[task_id].clear()
+        self.change(task_id, is_stopping=False, is_giving_up=False)
 
     def give_up(self, task_id: str, failure: Failure) -> None:
         """Ends a task that the agent itself has wronged, from whatever state it is in."""
@@ -140,8 +158,13 @@ class TaskTable:
         return 100 if self[task_id].state is Inner.FINISHED else self._progress.get(task_id)
 
     def statuses(self) -> dict[str, dict[str, Any]]:  # Any: JSON values
-        """Every shown task's status as it goes over the wire, by id."""
-        return dict(self._answers)
+        """Every shown task's status as it goes over the wire, by id; messages are cut where there are very many."""
+        if len(self._answers) <= WHOLE_MESSAGES_MAX:
+            return dict(self._answers)
+        return {
+            task_id: {**answer, "message": answer["message"][:CUT_MESSAGE_CHARS]}
+            for task_id, answer in self._answers.items()
+        }
 
     def _put(self, task: HostTask) -> HostTask:
         was_done = self[task.id].state.is_done

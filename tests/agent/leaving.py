@@ -1,0 +1,23 @@
+"""Journals as a killed agent leaves them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from interlock.agent import durable
+from interlock.agent.files import RealFiles
+from interlock.agent.journal import Journal
+from interlock.agent.ledger import Ledger
+from interlock.agent.records import HostTask
+from interlock.agent.task_table import TaskTable
+
+
+async def left(folder: Path, *tasks: HostTask) -> None:
+    """A journal that tells of tasks in these states, as an agent that was killed leaves it."""
+    state = folder / "state"
+    durable.make_folder(state)
+    table = TaskTable(journal := Journal(state, RealFiles()), Ledger(), is_stock=False, publish=lambda status: None)
+    table.load()
+    for task in tasks:
+        table.add(task)
+    await journal.close()
