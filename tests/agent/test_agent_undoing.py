@@ -311,3 +311,21 @@ def test_the_status_of_a_task_is_told_in_vdsms_keys_where_there_is_no_extension(
     told = task(Inner.RUNNING).status(progress=None, incarnation=None)
     assert isinstance(told, TaskStatus)
     assert set(told.to_wire()) == {"taskID", "taskState", "taskResult", "code", "message"}
+
+
+async def test_after_a_restart_those_that_held_locks_have_them_again_before_anybody_else(tmp_path: Path) -> None:
+    script, image = Script(), fresh()
+    script.hold("a")
+    early, held = task(Inner.QUEUED, image), task(Inner.RUNNING, image, is_begun=True, recoveries=("a",))
+    assert early.id < held.id
+    await left(tmp_path, early, held)
+    async with asked(tmp_path, setting=with_setting(programs=programs(script.step("a")))) as agent:
+        later = await start(agent, image)
+        await began(script, "a")
+        states = {known: (await agent.status(known))["taskState"] for known in (early.id, held.id, later)}
+        assert states == {early.id: "running", held.id: "running", later: "running"}
+        assert script.log == ["a"]
+        script.gates["a"].set()
+        ended = [(await agent.result(known))[0] for known in (held.id, early.id, later)]
+        assert ended == ["success"] * 3
+    assert [status.taskID for status in agent.told if status.is_done] == [held.id, early.id, later]
