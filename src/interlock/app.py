@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from interlock.config import ServeConfig
@@ -186,11 +186,69 @@ def verify_file(path: "Path") -> dict[str, Any]:
     return {"violations": [{"number": each.number, "message": each.message} for each in found]}
 
 
-def agent(arguments: Sequence[str]) -> int:
-    """Runs a host's agent with its own options; returns its exit status."""
+def agent(arguments: Sequence[str], *, epilog: str) -> int:
+    """Runs a host's agent with its own options; returns its exit status. `epilog` ends its help."""
     from interlock.agent.main import main
 
     try:
-        return main(list(arguments))
+        return main(arguments, prog="interlock agent", epilog=epilog)
     except SystemExit as end:  # argparse: help, or a wrong option
-        return 0 if end.code in (0, None) else 64
+        return end.code if isinstance(end.code, int) else 0
+
+
+class CannotAsk(Exception):
+    """The agent of this host has not answered, or has refused; the message says why and what to do."""
+
+    def __init__(self, message: str, *, is_denied: bool, is_unknown: bool) -> None:
+        super().__init__(message)
+        #: this user may not ask
+        self.is_denied = is_denied
+        #: it may have been done, or how it ended cannot be known any more
+        self.is_unknown = is_unknown
+
+
+def ask_agent(state_dir: "Path", method: str, **params: Any) -> Any:
+    """What the agent of that state folder answers. Raises CannotAsk."""
+    from interlock.agent.asking import ask
+
+    return _answer(ask(state_dir, method, params))
+
+
+def change_task(
+    state_dir: "Path",
+    method: str,
+    tell: Callable[[Mapping[str, Any]], None],
+    *,
+    timeout_s: float | None = None,
+    **params: Any,
+) -> Any:
+    """Asks the agent for a change of a task and waits for its end: the task as it is then.
+
+    `tell` gets it whenever it looks different. Raises CannotAsk, and TimeoutError where that takes longer than
+    `timeout_s`; then, and at Ctrl-C, the change goes on.
+    """
+    from interlock.agent.asking import change
+
+    return _answer(change(state_dir, method, params, tell, timeout_s=timeout_s))
+
+
+def _answer(asking: Coroutine[Any, Any, Any]) -> Any:
+    from interlock.agent.asking import NoAnswer, Why
+
+    try:
+        return asyncio.run(asking)
+    except NoAnswer as error:
+        raise CannotAsk(
+            str(error), is_denied=error.why is Why.DENIED, is_unknown=error.why in (Why.UNKNOWN, Why.GONE)
+        ) from None
+
+
+def agent_state_dir(config: "Path") -> "Path":
+    """The state folder that an agent's configuration file names. Raises ValueError."""
+    from interlock.agent.config import BadConfig
+    from interlock.agent.configuring import state_dir_in
+
+    try:
+        return state_dir_in(config)
+    except BadConfig as error:
+        raise ValueError(str(error)) from None

@@ -24,7 +24,7 @@ from tests.agent.processes import running, until
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[Host]:
     with ThreadPoolExecutor(2) as threads:
-        yield Host(Domains(()), QemuImg(), Children(tmp_path / "jobs"), threads, tmp_path)
+        yield Host(Domains(()), QemuImg(), Children(tmp_path / "jobs"), threads, tmp_path, lambda pool_id: [])
 
 
 async def over(child: Child) -> Verdict:

@@ -235,32 +235,3 @@ async def test_mutual_tls(tmp_path: Path) -> None:
         await client.close()
         with pytest.raises(ConnectFailed):
             await Client.connect("127.0.0.1", port, tls=None, server_name=None, connect_timeout_s=5)
-
-
-@pytest.mark.parametrize(
-    ("options", "expected"),
-    [
-        (["--plain", "--storage-root", "/nowhere"], "storage_roots: /nowhere is not a folder; make it first"),
-        (["--plain", "--storage-root", "/"], "storage_roots: '/' would give the agent every file"),
-        (["--plain", "--workers", "0"], "workers: 0 is not between 1 and 64"),
-        (["--plain", "--listen-port", "70000"], "listen_port: 70000 is not between 0 and 65535"),
-        (["--plain", "--listen-host", "0.0.0.0"], "0.0.0.0"),
-    ],
-)
-async def test_settings_that_cannot_work_are_refused_in_words(
-    tmp_path: Path, options: list[str], expected: str
-) -> None:
-    async with agent_process(tmp_path, transport=()) as agent:
-        assert agent.spawn(*options).wait(30) == 1
-        lines = (tmp_path / "log").read_text().splitlines()
-        assert len(lines) == 1
-        assert lines[0].startswith("interlock agent: ")
-        assert expected in lines[0]
-
-
-async def test_help_names_every_option(tmp_path: Path) -> None:
-    async with agent_process(tmp_path, transport=()) as agent:
-        assert agent.spawn("--help").wait(30) == 0
-        text = (tmp_path / "log").read_text()
-        for option in ("--state-dir", "--storage-root", "--tls-dir", "--plain", "--stock", "--workers"):
-            assert option in text

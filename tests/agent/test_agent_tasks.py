@@ -10,11 +10,11 @@ from typing import Any, NoReturn
 
 import pytest
 
+from interlock.agent.door import BODY_BYTES_MAX
 from interlock.agent.durable import FsyncFailed
 from interlock.agent.intake import TASKS_MAX, Bounds
 from interlock.agent.ledger import Ledger
 from interlock.agent.records import Failure, HostTask
-from interlock.agent.server import BODY_BYTES_MAX
 from interlock.agent.steps import Program, StepKind
 from interlock.agent.task_machine import Inner
 from interlock.verbs import Code, ImageDelete

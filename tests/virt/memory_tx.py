@@ -14,6 +14,8 @@ from interlock.virt.entities import (
     HostStatus,
     StorageDomain,
     StorageDomainStatus,
+    Template,
+    TemplateStatus,
     Vm,
     VmStatus,
 )
@@ -141,6 +143,11 @@ DOMAIN = StorageDomain(
     pool_id=UUID(int=3),
     status=StorageDomainStatus.ACTIVE,
 )
+#: another domain of the same host
+FAST = replace(DOMAIN, id=UUID(int=8), name="fast", path="/srv/fast", pool_id=UUID(int=9))
+HOST2 = replace(HOST, id=UUID(int=11), name="host2", address="192.0.2.8", server_name="host2")
+#: a domain of another host
+FAR = replace(DOMAIN, id=UUID(int=12), name="far", host=HOST2.ref, pool_id=UUID(int=13))
 WEB: Ref[Vm] = Ref("vm", UUID(int=10))
 
 
@@ -155,6 +162,25 @@ def disk(number: int, status: DiskStatus = DiskStatus.OK, *, vm: Ref[Vm] | None 
         format=DiskFormat.COW,
         status=status,
         vm=vm,
+    )
+
+
+def template_disk(number: int, status: DiskStatus = DiskStatus.OK) -> Disk:
+    return Disk(
+        id=UUID(int=100 + number),
+        name=f"gold_disk{number}",
+        domain=DOMAIN.ref,
+        image_id=UUID(int=120 + number),
+        volume_id=UUID(int=140 + number),
+        size=1024**3,
+        format=DiskFormat.RAW,
+        status=status,
+    )
+
+
+def gold(status: TemplateStatus = TemplateStatus.OK, *, disks: Iterable[Disk] = ()) -> Template:
+    return Template(
+        id=UUID(int=5), name="gold", source_vm="web", status=status, disks=tuple(each.ref for each in disks)
     )
 
 

@@ -9,11 +9,13 @@ import pytest
 from interlock import Command, InvalidInput, Ref
 from interlock.virt.catalog import CATALOG
 from interlock.virt.commands.disk import AddDisk
+from interlock.virt.commands.disk_extension import ExtendDisk
 from interlock.virt.commands.host import AddHost
 from interlock.virt.commands.vm import AddVm, RemoveVm
+from interlock.virt.commands.vm_from_template import AddVmFromTemplate
 from interlock.virt.entities import DiskFormat
 from interlock.virt.parameters import DiskSpec
-from tests.virt.memory_tx import DOMAIN, HOST, WEB
+from tests.virt.memory_tx import DOMAIN, HOST, WEB, disk, gold
 
 NAME_REMEDY = "choose a name of 1 to 255 characters, such as web-1"
 SIZE_REMEDY = "give bytes, or a whole number with K, M, G, T, P or E (powers of 1024), such as 10GiB"
@@ -26,7 +28,14 @@ NOT_NORMAL = "the path is not absolute and normalized (no '.', '..', '//', '/' a
 
 
 def resolve(kind: str, name: str) -> UUID | None:
-    return {("storage_domain", "local"): DOMAIN.id, ("host", "host1"): HOST.id, ("vm", "web"): WEB.id}.get((kind, name))
+    known = {
+        ("storage_domain", "local"): DOMAIN.id,
+        ("host", "host1"): HOST.id,
+        ("vm", "web"): WEB.id,
+        ("disk", "data"): disk(1).id,
+        ("template", "gold"): gold().id,
+    }
+    return known.get((kind, name))
 
 
 def read(command: str, /, **parameters: Any) -> Command[Any]:
@@ -45,6 +54,8 @@ GOOD: dict[str, dict[str, Any]] = {
     "disk.add": {"name": "data", "domain": "local", "size": "10GiB"},
     "vm.add": {"name": "db"},
     "template.create": {"name": "gold", "vm": "web"},
+    "vm.add_from_template": {"name": "db", "template": "gold"},
+    "disk.copy": {"name": "copy", "disk": "data"},
 }
 BAD_NAMES: list[tuple[Any, str]] = [
     ("", "the name is empty"),
@@ -117,6 +128,7 @@ def test_a_bad_name(command: str, name: Any, fact: str) -> None:
 def test_a_bad_size(size: Any, fact: str) -> None:
     expected = f"{fact}; {SIZE_REMEDY}"
     assert reasons("disk.add", name="data", domain="local", size=size) == [f"disk.add: size: {expected}"]
+    assert reasons("disk.extend", disk="data", size=size) == [f"disk.extend: size: {expected}"]
     disks = [{"size": 1}, {"size": size}]
     assert reasons("vm.add", name="db", domain="local", disks=disks) == [f"vm.add: disks.1.size: {expected}"]
 
@@ -200,18 +212,53 @@ def test_parameters_given_as_text() -> None:
     host = read("host.add", name="host2", address="::1", port="5000", plain="true")
     assert host == AddHost(name="host2", address="::1", port=5000, plain=True)
     assert read("vm.remove", vm="web", keep_disks="false") == RemoveVm(vm=WEB)
+    assert read("disk.extend", disk="data", size="2GiB") == ExtendDisk(disk=disk(1).ref, size=2 * 1024**3)
+    cloned = read("vm.add_from_template", name="db", template="gold", domain="local", clone="true")
+    assert cloned == AddVmFromTemplate(name="db", template=gold().ref, domain=DOMAIN.ref, clone=True)
+
+
+@pytest.mark.parametrize(
+    ("command", "parameters", "missing"),
+    [
+        ("disk.remove", {"disk": "gone"}, ["disk"]),
+        ("disk.move", {"disk": "gone", "domain": "gone"}, ["disk", "domain"]),
+        ("disk.copy", {"name": "copy", "disk": "gone", "domain": "gone"}, ["disk", "domain"]),
+        ("disk.extend", {"disk": "gone", "size": 1}, ["disk"]),
+        ("vm.add_from_template", {"name": "db", "template": "gone", "domain": "gone"}, ["template", "domain"]),
+        ("template.remove", {"template": "gone"}, ["template"]),
+        ("storage.detach", {"domain": "gone"}, ["domain"]),
+    ],
+)
+def test_a_name_that_nothing_has(command: str, parameters: dict[str, Any], missing: list[str]) -> None:
+    kinds = {"domain": "storage_domain"}
+    assert reasons(command, **parameters) == [
+        f"{command}: {each}: there is no {kinds.get(each, each)} named 'gone'; "
+        f"`interlock entity {kinds.get(each, each)}` lists them"
+        for each in missing
+    ]
 
 
 def test_every_command_is_documented_and_its_parameters_have_a_schema() -> None:
     assert sorted(CATALOG.commands) == [
         "disk.add",
+        "disk.clone_structure",
+        "disk.copy",
+        "disk.copy_image",
         "disk.create_image",
+        "disk.extend",
+        "disk.move",
+        "disk.remove",
         "disk.remove_image",
+        "disk.switch_images",
+        "disk.sync_data",
         "host.add",
         "storage.add",
+        "storage.detach",
         "template.create",
         "template.create_image",
+        "template.remove",
         "vm.add",
+        "vm.add_from_template",
         "vm.remove",
         "vm.remove_images",
     ]

@@ -29,7 +29,8 @@ from interlock.vdsm import (
     VolumeFormat,
     VolumeType,
 )
-from interlock.virt.commands.disk import AddDisk, CreateImage, RemoveImage
+from interlock.virt.commands.disk import AddDisk, CreateImage
+from interlock.virt.commands.disk_removal import RemoveImage
 from interlock.virt.commands.host import AddHost
 from interlock.virt.commands.storage import AddStorageDomain
 from interlock.virt.commands.template import CreateImageTemplate, CreateTemplate

@@ -1,11 +1,14 @@
-"""Raw peers for the wire's tests: a client and a server made of sockets and bytes only."""
+"""Raw peers for the wire's tests: a client and a server made of sockets and bytes only; and ours to meet them."""
 
 import asyncio
 import contextlib
+import json
+import re
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any  # JSON values
 
+from interlock.wire.client import Client
 from interlock.wire.jsonrpc import method_not_found
 from interlock.wire.limits import Limits
 from interlock.wire.server import Call, Server
@@ -15,6 +18,10 @@ WAIT_S = 5.0
 #: Limits that make waiting short.
 QUICK = Limits(close_timeout_s=1.0)
 
+UUID = rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+#: A request that `echo` answers, and its answer.
+ECHO = b'{"jsonrpc":"2.0","method":"echo","params":{"a":1},"id":"1"}'
+ECHOED = b'{"jsonrpc":"2.0","id":"1","result":{"a":1}}'
 CONNECT = b"CONNECT\naccept-version:1.2\nheart-beat:0,0\n\n\0"
 CONNECTED = b"CONNECTED\nversion:1.2\nheart-beat:0,0\n\n\0"
 
@@ -79,7 +86,7 @@ async def raw_server(script: Callable[[RawPeer], Awaitable[None]]) -> AsyncItera
         peer = RawPeer(reader, writer)
         try:
             await script(peer)
-        except (AssertionError, TimeoutError) as failure:
+        except (AssertionError, TimeoutError, EOFError) as failure:
             failures.append(failure)
         finally:
             await peer.close()
@@ -116,9 +123,87 @@ async def echo(call: Call) -> Any:
     return dict(call.params)
 
 
-def send(body: bytes, *, reply_to: str = "me", extra: str = "") -> bytes:
+class Gate:
+    """A handler whose calls wait until they are let through; knows which began and which ended how."""
+
+    def __init__(self) -> None:
+        self.opened = asyncio.Event()
+        self.begun: list[str] = []
+        self.ended: list[str] = []
+        self.cancelled: list[str] = []
+        self.changed = asyncio.Condition()
+
+    async def __call__(self, call: Call) -> Any:
+        async with self.changed:
+            self.begun.append(call.method)
+            self.changed.notify_all()
+        try:
+            await self.opened.wait()
+        except asyncio.CancelledError:
+            self.cancelled.append(call.method)
+            raise
+        async with self.changed:
+            self.ended.append(call.method)
+            self.changed.notify_all()
+        return call.method
+
+    async def until(self, *, begun: int = 0, ended: int = 0) -> None:
+        async with asyncio.timeout(WAIT_S), self.changed:
+            await self.changed.wait_for(lambda: len(self.begun) >= begun and len(self.ended) >= ended)
+
+
+@contextlib.asynccontextmanager
+async def connected(port: int, limits: Limits = QUICK, **options: Any) -> AsyncIterator[Client]:
+    """A client of ours, of a server on this machine."""
+    client = await Client.connect("127.0.0.1", port, tls=None, server_name=None, limits=limits, **options)
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+async def greet(peer: RawPeer, *, events: bool = False) -> tuple[str, str]:
+    """Play a host's part up to the subscriptions; the reply destination and its subscription's id."""
+    assert (await peer.frame()).startswith(b"CONNECT\naccept-version:1.2\nheart-beat:")
+    await peer.write(CONNECTED)
+    match = re.fullmatch(rb"SUBSCRIBE\ndestination:(%s)\nack:auto\nid:(%s)\n\n\0" % (UUID, UUID), await peer.frame())
+    assert match is not None
+    if events:
+        pattern = rb"SUBSCRIBE\ndestination:jms.queue.events\nack:auto\nid:%s\n\n\0" % UUID
+        assert re.fullmatch(pattern, await peer.frame())
+    return match[1].decode(), match[2].decode()
+
+
+async def asked(peer: RawPeer) -> bytes:
+    """Read one request; its id."""
+    body = (await peer.frame()).partition(b"\n\n")[2][:-1]
+    (request,) = json.loads(body)
+    return str(request["id"]).encode()
+
+
+async def farewell(peer: RawPeer) -> None:
+    """Answer the client's DISCONNECT."""
+    match = re.fullmatch(rb"DISCONNECT\nreceipt:(%s)\n\n\0" % UUID, await peer.frame())
+    assert match is not None
+    await peer.write(b"RECEIPT\nreceipt-id:%s\n\n\0" % match[1])
+
+
+def error(text: bytes, *, receipt: bytes = b"") -> bytes:
+    """An ERROR frame."""
+    named = b"receipt-id:%s\n" % receipt if receipt else b""
+    return b"ERROR\n%scontent-length:%d\n\n%s\0" % (named, len(text), text)
+
+
+def request(method: str, request_id: int = 1) -> bytes:
+    """The body of a request without parameters."""
+    return json.dumps({"jsonrpc": "2.0", "method": method, "id": request_id}).encode()
+
+
+def send(
+    body: bytes, *, destination: str = "jms.topic.vdsm_requests", reply_to: str | None = "me", extra: str = ""
+) -> bytes:
     """A SEND frame of a request body."""
-    head = f"SEND\ndestination:jms.topic.vdsm_requests\nreply-to:{reply_to}\n{extra}"
+    head = f"SEND\ndestination:{destination}\n" + (f"reply-to:{reply_to}\n" if reply_to else "") + extra
     return f"{head}content-length:{len(body)}\n\n".encode() + body + b"\0"
 
 

@@ -40,6 +40,9 @@ class Agent:
     handle: Callable[[Call], Any]
     recover: Callable[[], None]
     incarnation: str
+    #: What is told to people at the host comes from these two.
+    table: TaskTable
+    children: Children
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,7 @@ async def opened(config: AgentConfig, *, publish: Publish, setting: Setting = DE
             children=Children(config.state_dir / "jobs"),
             blocking_threads=threads,
             state_dir=config.state_dir,
+            uncleared_of_pool=table.uncleared_of_pool,
         )
         locks = ResourceLocks(timeout_s=setting.lock_timeout_s)
         runner = Runner(table, setting.programs, host, workers=config.workers, locks=locks, die=setting.die)
@@ -99,7 +103,7 @@ async def opened(config: AgentConfig, *, publish: Publish, setting: Setting = DE
                 intake = Intake(table, spawn, setting.programs, bounds=setting.bounds)
                 dispatcher = Dispatcher(config, intake, host, table)
                 try:
-                    yield Agent(dispatcher.handle, recover, journal.incarnation)
+                    yield Agent(dispatcher.handle, recover, journal.incarnation, table, host.children)
                 except Exception as error:
                     failure = error  # raised below as it is, and not in a group
                 for task in tuple(running):

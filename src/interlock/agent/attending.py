@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -14,7 +15,10 @@ from interlock.agent.records import StepFailed
 from interlock.agent.steps import Host, Work, stopped
 from interlock.verbs import Code
 
-_POLL_S = 0.1
+_POLL_S_MIN = 0.01
+_POLL_S_MAX = 0.1
+#: A child's end is noticed after at most this part of the time that it was waited for, within the two above.
+_LATENESS = 0.02
 _KILL_POLL_S = 0.05
 _KILL_POLLS_MAX = 600
 #: A child that does all the work of its task.
@@ -37,6 +41,7 @@ async def attend(
     child = await work.host.blocking(work.host.children.find, work.task_id, name)
     if child is None:
         child = await work.host.blocking(lambda: work.host.children.start(work.task_id, name, command()))
+    began_s = time.monotonic()
     while True:
         verdict = await work.host.blocking(child.judge)
         percent = progress_percent(await work.host.blocking(child.output))
@@ -53,7 +58,8 @@ async def attend(
             case Fate.RUNNING if work.stop.is_set():
                 raise stopped()
         with suppress(TimeoutError):
-            await asyncio.wait_for(work.stop.wait(), _POLL_S)
+            pause_s = (time.monotonic() - began_s) * _LATENESS
+            await asyncio.wait_for(work.stop.wait(), min(max(pause_s, _POLL_S_MIN), _POLL_S_MAX))
 
 
 async def end_children(host: Host, task_id: str) -> None:

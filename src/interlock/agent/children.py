@@ -112,6 +112,11 @@ class Child:
             return None
         return ProcessId(int(line.split(b" ", 1)[0]), _start_time_in(line), _read(self.folder / "boot_id").decode())
 
+    def is_running(self) -> bool:
+        """Whether the command's process is there at the moment; only looks, and judges nothing."""
+        who = self.identity()
+        return who is not None and who.boot_id == _boot_id() and _start_time(who.pid) == who.start_time
+
     def output(self) -> bytes:
         """The last of what the command printed."""
         return _tail(self.folder / "out")

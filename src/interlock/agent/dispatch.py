@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,9 @@ from interlock.agent.records import StepFailed
 from interlock.agent.refusals import Refused
 from interlock.agent.steps import Host
 from interlock.agent.task_table import TaskTable
+from interlock.agent.verbs.host_stats import AgentFigures, host_stats
+from interlock.agent.verbs.image_volumes import image_volumes
+from interlock.agent.verbs.spm import spm_status
 from interlock.agent.verbs.volume_info import volume_info
 from interlock.verbs import InvalidParams, UnknownVerb, Verb
 from interlock.wire.jsonrpc import INVALID_PARAMS, METHOD_NOT_FOUND, RpcError
@@ -28,6 +32,7 @@ class Dispatcher:
         self._intake = intake
         self._host = host
         self._table = table
+        self._began_s = time.monotonic()
 
     async def handle(self, call: Call) -> Any:  # Any: a JSON value
         """The answer. Raises `RpcError`."""
@@ -79,6 +84,13 @@ class Dispatcher:
                 return await self._intake.host_jobs(job_type, frozenset(job_ids))
             case verbs.HostGetAllVmStats():
                 return []
+            case verbs.HostGetStats():
+                figures = self._figures()
+                return await self._host.blocking(lambda: host_stats(self._host, figures, is_stock=self._config.stock))
+            case verbs.StoragePoolGetSpmStatus():
+                return await self._host.blocking(spm_status, self._host, verb)
+            case verbs.ImageGetVolumes() | verbs.ImageGetVolumesList():
+                return await self._host.blocking(image_volumes, self._host, verb)
             case verbs.TaskGetStatus(taskID=known):
                 return (await self._intake.status(known)).to_wire()
             case verbs.TaskGetInfo(taskID=known):
@@ -110,6 +122,14 @@ class Dispatcher:
         if task.failure is not None:
             raise RpcError(task.failure.code, task.failure.error)
         return True
+
+    def _figures(self) -> AgentFigures:
+        return AgentFigures(
+            tasks=len(self._table.ledger.tasks),
+            unfinished=self._table.unfinished,
+            journal_bytes=self._table.journal_bytes,
+            running_s=int(time.monotonic() - self._began_s),
+        )
 
     def _capabilities(self) -> dict[str, Any]:  # Any: JSON values
         if self._config.stock:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +14,12 @@ from interlock.agent.qcow2 import NotQcow2, references
 from interlock.agent.records import StepFailed
 from interlock.verbs import BLANK_ID, Code, VolumeFormat, VolumeType
 
-_UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
-_BACKING = re.compile(rf"(?:\.\./({_UUID})/)?({_UUID})")
+UUID_PATTERN = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+_DOMAIN_ID = re.compile(UUID_PATTERN)
+_BACKING = re.compile(rf"(?:\.\./({UUID_PATTERN})/)?({UUID_PATTERN})")
 _META_BYTES_MAX = 64 * 1024
-_CHAIN_MAX = 64
+#: A chain has no more volumes than this, templates of other images among them.
+CHAIN_MAX = 64
 #: Domains lie in a root folder or at most this many folders below it.
 _DEPTH_MAX = 2
 #: The STATUS in the description of a domain on which no more work is done.
@@ -108,21 +110,21 @@ class Domain:
         """A volume, which need not exist."""
         return Volume(self.image(image_id) / volume_id)
 
-    def check_chain(self, volume: Volume) -> None:
-        """Raises `StepFailed` unless the volume and all below it are whole files of this domain."""
-        seen: set[Path] = set()
+    def check_chain(self, volume: Volume) -> list[Volume]:
+        """The volume and all below it, in this order. Raises `StepFailed` unless all are whole files of this domain."""
+        chain: list[Volume] = []
         current, expected = volume, None
         while True:
             kind = current.format
             if expected is not None and kind is not expected:
                 raise StepFailed(Code.IMAGE_NOT_OURS, f"{current.path} is not of the format that its child names")
-            seen.add(current.path)
+            chain.append(current)
             if kind is VolumeFormat.RAW:
-                return
+                return chain
             parent, expected = self._parent_in_header(current)
             if parent is None:
-                return
-            if parent.path in seen or len(seen) >= _CHAIN_MAX:
+                return chain
+            if parent in chain or len(chain) >= CHAIN_MAX:
                 raise StepFailed(Code.IMAGE_NOT_OURS, f"the chain of {volume.path} has a ring or no end")
             current = parent
 
@@ -152,19 +154,20 @@ class Domain:
             if read_meta(path).get("PUUID") == volume.path.name:
                 yield path.stem
 
-    def children_elsewhere(self, image_id: str) -> Iterator[str]:
-        """Volumes of other images that are built upon volumes of this one."""
-        mine = {path.stem for path in self.image(image_id).glob("*.meta")}
+    def children_elsewhere(self, image_id: str, volume_ids: Collection[str] | None = None) -> Iterator[str]:
+        """Volumes of other images that are built upon volumes of this one; upon all of them, unless some are named."""
+        mine = volume_ids or {path.stem for path in self.image(image_id).glob("*.meta")}
         for folder in sorted(self.images.iterdir()):
-            if folder.name != image_id and not folder.name.startswith("_remove_"):
+            is_own = folder.name in (image_id, f"_new_{image_id}")
+            if not is_own and not folder.name.startswith("_remove_"):
                 yield from (path.stem for path in _metas(folder) if _parent_id(path) in mine)
 
 
 def _metas(folder: Path) -> list[Path]:
-    """The descriptions in an image's folder; none where it was deleted meanwhile."""
+    """The descriptions in an image's folder; none where it was deleted meanwhile, or is no folder."""
     try:
         return sorted(path for path in folder.iterdir() if path.suffix == ".meta")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
 
 
@@ -195,14 +198,23 @@ class Domains:
             f"storage domain {domain_id} is not below {', '.join(map(str, self.roots))}",
         )
 
-    def usable(self, domain_id: str) -> Domain:
-        """The domain of that id, if work may begin on it: not detached, and writable. Raises `StepFailed`."""
+    def all(self) -> Iterator[Domain]:
+        """All domains below the roots. No link is followed, and nothing is looked for within a domain."""
+        return (domain for root in self.roots for domain in _domains_below(root, _DEPTH_MAX))
+
+    def attached(self, domain_id: str) -> Domain:
+        """The domain of that id, if it may be read: it was not detached. Raises `StepFailed`."""
         domain = self.find(domain_id)
         if read_meta(domain.metadata_path).get("STATUS") == DETACHED:
             raise StepFailed(
                 Code.STORAGE_DOMAIN_NOT_MEMBER_OF_POOL,
                 f"storage domain {domain_id} was detached; use another one",
             )
+        return domain
+
+    def usable(self, domain_id: str) -> Domain:
+        """The domain of that id, if work may begin on it: not detached, and writable. Raises `StepFailed`."""
+        domain = self.attached(domain_id)
         if os.statvfs(domain.path).f_flag & os.ST_RDONLY:
             raise StepFailed(
                 Code.READ_ONLY, f"storage domain {domain_id} lies on a file system that is mounted read-only"
@@ -230,6 +242,18 @@ class Domains:
             f"{text} is not one of the agent's folders ({', '.join(map(str, self.roots))}) nor up to "
             f"{_DEPTH_MAX} folders below one",
         )
+
+
+def _domains_below(folder: Path, depth: int) -> Iterator[Domain]:
+    try:
+        paths = sorted(path for path in folder.iterdir() if path.is_dir() and not path.is_symlink())
+    except OSError:  # it was removed meanwhile, or is not ours to read
+        return
+    for path in paths:
+        if _DOMAIN_ID.fullmatch(path.name) and Domain(path).metadata_path.is_file():
+            yield Domain(path)
+        elif depth:
+            yield from _domains_below(path, depth - 1)
 
 
 def volume_meta(

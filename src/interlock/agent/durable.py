@@ -5,11 +5,14 @@ Whatever changes a storage domain goes through here, so that each change is a pl
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
 
 from interlock import failpoints
+
+_ZEROS = bytes(1 << 20)
 
 
 class FsyncFailed(Exception):
@@ -42,14 +45,28 @@ def _fsync(path: Path, flags: int) -> None:
 def write_whole(path: Path, data: bytes, *, mode: int = 0o640) -> None:
     """Puts `data` at `path`, durably: after a crash there is the former file or the new one."""
     with failpoints.around("agent_write"):
-        aside = path.with_name(path.name + ".new")
+        aside = _aside(path)
         aside.unlink(missing_ok=True)
         descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-        fsync_file(aside)
-        os.rename(aside, path)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+            fsync_file(aside)
+            os.rename(aside, path)
+        except OSError:
+            aside.unlink(missing_ok=True)
+            raise
         fsync_folder(path.parent)
+
+
+def remove_aside(path: Path) -> None:
+    """Removes what an agent that was killed while it wrote the file at `path` has left beside it."""
+    if _aside(path).exists():
+        remove_file(_aside(path))
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(path.name + ".new")
 
 
 def make_folder(path: Path, *, mode: int = 0o750) -> None:
@@ -66,6 +83,18 @@ def rename(source: Path, target: Path) -> None:
         fsync_folder(target.parent)
         if source.parent != target.parent:
             fsync_folder(source.parent)
+
+
+def ensure_renamed(source: Path, target: Path) -> None:
+    """The same for a file or folder that may have the other name already; there may be none at all.
+
+    An agent that was killed just after the rename may not have made it durable, so that is done in any case.
+    """
+    if os.path.lexists(source):
+        rename(source, target)
+    else:
+        for folder in {target.parent, source.parent}:
+            fsync_folder(folder)
 
 
 def remove_file(path: Path) -> None:
@@ -95,3 +124,46 @@ def remove_tree(path: Path) -> None:
     for each in sorted(path.iterdir()):
         remove_tree(each)
     remove_folder(path)
+
+
+def allocate(path: Path, size_bytes: int) -> None:
+    """Takes room on the disk for the first `size_bytes` of a file, which grows to them if it is smaller."""
+    with failpoints.around("agent_write"):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            os.posix_fallocate(descriptor, 0, size_bytes)
+        finally:
+            os.close(descriptor)
+
+
+def overwrite(path: Path, start: int, size_bytes_max: int) -> int | None:
+    """Overwrites with zeros, durably, up to `size_bytes_max` of what a file holds from `start` on.
+
+    Holes stay holes. Returns the place to go on from, None at the end of the file. Raises OSError and `FsyncFailed`.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        with failpoints.around("agent_write"):
+            position = _next_data(descriptor, start)
+            left = size_bytes_max
+            while position is not None and left > 0:
+                end = min(os.lseek(descriptor, position, os.SEEK_HOLE), position + left)
+                left -= end - position
+                while position < end:
+                    position += os.pwrite(descriptor, _ZEROS[: end - position], position)
+                position = _next_data(descriptor, position)
+            fsync_file(path)
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)  # nobody will read it: others need the cache
+        return position
+    finally:
+        os.close(descriptor)
+
+
+def _next_data(descriptor: int, start: int) -> int | None:
+    """Where data begins at or after `start`; None if there is none up to the end."""
+    try:
+        return os.lseek(descriptor, start, os.SEEK_DATA)
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            return None
+        raise

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import Protocol
 
 from interlock.agent import durable
+
+#: What the kernel reads at once: if a part of it cannot be read, none of it can.
+_PAGE_BYTES = 4096
 
 
 class Appender(Protocol):
@@ -29,7 +33,15 @@ class Files(Protocol):
     """Files in folders, with the durability of a real file system: nothing is durable until fsynced."""
 
     def read(self, path: Path) -> bytes | None:
-        """The contents, or None if there is no such file."""
+        """The contents, or None if there is no such file; zeros stand for what the disk cannot read."""
+        ...
+
+    def names(self, folder: Path) -> list[str]:
+        """What lies in a folder, by name."""
+        ...
+
+    def overwrite(self, path: Path, data: bytes) -> None:
+        """Puts `data` over the beginning of a file, made if absent, without making it durable."""
         ...
 
     def append_to(self, path: Path, *, size: int) -> Appender:
@@ -72,6 +84,22 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_CLOEXEC, 0o600)
 
 
+def _readable_part(path: Path) -> bytes:
+    """A file on a disk with bad sectors, which are zeros in what is returned."""
+    parts = []
+    with path.open("rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        for start in range(0, size, _PAGE_BYTES):
+            length = min(_PAGE_BYTES, size - start)
+            try:
+                parts.append(os.pread(file.fileno(), length, start))
+            except OSError as error:
+                if error.errno != errno.EIO:
+                    raise
+                parts.append(bytes(length))
+    return b"".join(parts)
+
+
 class RealFiles:
     """`Files` of the machine."""
 
@@ -80,6 +108,20 @@ class RealFiles:
             return path.read_bytes()
         except FileNotFoundError:
             return None
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            return _readable_part(path)
+
+    def names(self, folder: Path) -> list[str]:
+        return sorted(os.listdir(folder))
+
+    def overwrite(self, path: Path, data: bytes) -> None:
+        descriptor = _private(str(path), os.O_WRONLY | os.O_CREAT)
+        try:
+            os.pwrite(descriptor, data, 0)
+        finally:
+            os.close(descriptor)
 
     def append_to(self, path: Path, *, size: int) -> Appender:
         return _OpenFile(path, size)

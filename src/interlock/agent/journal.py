@@ -7,16 +7,22 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
+import structlog
+
 from interlock import failpoints
+from interlock.agent.damage import Damage, keep
 from interlock.agent.files import Appender, Files
-from interlock.agent.journal_format import Entry, JournalDamaged, decode, encode
+from interlock.agent.journal_format import VERSION, Entry, Mark, Reading, encode, encode_mark, read
+from interlock.agent.salvage import salvage
 from interlock.ids import new_id
 
-_VERSION = 1
+log = structlog.get_logger()
+
 #: A journal smaller than this is not compacted.
 COMPACT_BYTES_MIN = 4 << 20
 
@@ -45,6 +51,7 @@ class Journal:
     ) -> None:
         self._path = folder / "journal"
         self._aside = folder / "journal.new"
+        self._mark = folder / "journal.mark"
         self._files = files
         self._die = die
         self._compact_bytes_min = compact_bytes_min
@@ -55,37 +62,54 @@ class Journal:
         self._appended = 0
         self._synced = 0
         self.incarnation = ""
+        #: What was lost when this incarnation began, for as long as it lives.
+        self.damage: Damage | None = None
         self._file: Appender
+        self._first = 0
         self._number = 0
         self._size = 0
         self._compact_at = compact_bytes_min
 
     def open(self) -> list[Entry]:
-        """Reads the file, or makes one with a new incarnation. Raises `JournalDamaged`."""
+        """The entries of the file, or of a new one. Raises `OtherVersion`.
+
+        A tail that was never durable is cut. If anything else cannot be read, the file is kept aside, and the entries
+        are those that could be saved of it, in a new incarnation: see `damage` and `salvage`.
+        """
         self._files.remove(self._aside)
-        data = self._files.read(self._path)
-        if data is None:
+        data, mark = self._files.read(self._path), self._files.read(self._mark)
+        reading = read(data or b"", mark or b"")
+        if data is None and reading.mark is None:
             self.incarnation = str(new_id())
             self._write_anew(())
             return []
-        records, self._size = decode(data, str(self._path))
-        if not records or records[0].entry.get("kind") != "journal":
-            raise JournalDamaged(f"{self._path} does not begin as a journal does; move it away or restore it")
-        expected = records[0].entry["entries"]
-        if len(records) <= expected:
-            raise JournalDamaged(
-                f"{self._path} was written with {expected} entries and only {len(records) - 1} "
-                "can be read: this is damage, not a crash. Restore the file from a copy, or move it away"
-            )
-        if records[0].entry["version"] != _VERSION:
-            raise JournalDamaged(f"{self._path} was written by another version of the agent")
-        self.incarnation = records[0].entry["incarnation"]
-        self._number = len(records)
+        if reading.is_damaged:
+            return self._begin_again(data, reading)
+        self._go_on(reading)
+        return [record.entry for record in reading.records[1:]]
+
+    def _go_on(self, reading: Reading) -> None:
+        header = reading.records[0]
+        damage = header.entry.get("damage")
+        self.incarnation = header.entry["incarnation"]
+        self.damage = Damage.from_entry(damage) if damage is not None else None
+        self._first, self._number, self._size = header.number, reading.records[-1].number + 1, reading.size
         self._file = self._files.append_to(self._path, size=self._size)
         self._file.fsync()  # what was read is answered to callers, so it must not vanish again
         self._files.fsync_folder(self._path.parent)
+        self._note_durable()
         self._compact_at = max(self._compact_bytes_min, 2 * self._size)
-        return [record.entry for record in records[1:]]
+
+    def _begin_again(self, data: bytes | None, reading: Reading) -> list[Entry]:
+        """Begins a new incarnation with what can be saved of a damaged file, which is kept aside."""
+        self.incarnation = str(new_id())
+        saved = salvage(reading, new_id=self.incarnation)
+        kept_as = None if data is None else keep(self._files, self._path.parent, data, self._aside)
+        self.damage = Damage.of(saved, kept_as=kept_as, at_byte=reading.size)
+        log.error("journal_damaged", journal=str(self._path), incarnation=self.incarnation, **asdict(self.damage))
+        self._number = saved.next_number
+        self._write_anew(saved.entries)
+        return list(saved.entries)
 
     def compact_from(self, snapshot: Callable[[], Iterable[Entry]]) -> None:
         """Names where the entries come from that say all that is still worth knowing."""
@@ -147,16 +171,18 @@ class Journal:
         self._file.fsync()
         self._number += len(encoded)
         self._size += len(data)
+        self._note_durable()
 
     def _write_anew(self, entries: tuple[Entry, ...]) -> None:
         """Writes a whole journal aside and puts it in the place of the former one."""
         born: Entry = {
             "kind": "journal",
-            "version": _VERSION,
+            "version": VERSION,
             "incarnation": self.incarnation,
             "entries": len(entries),
+            "damage": asdict(self.damage) if self.damage is not None else None,
         }
-        encoded = [encode(n, 0, entry) for n, entry in enumerate([born, *entries])]
+        encoded = [encode(self._number + n, 0, entry) for n, entry in enumerate([born, *entries])]
         data = b"".join(encoded)
         file = self._files.append_to(self._aside, size=0)
         file.write(data)
@@ -165,5 +191,12 @@ class Journal:
         self._files.fsync_folder(self._path.parent)
         if self._size:
             self._file.close()
-        self._file, self._number, self._size = file, len(encoded), len(data)
+        self._first, self._number = self._number, self._number + len(encoded)
+        self._file, self._size = file, len(data)
+        self._note_durable()
         self._compact_at = max(self._compact_bytes_min, 2 * self._size)
+
+    def _note_durable(self) -> None:
+        """Says beside the journal how much of it is durable, so that a loss at its very end is seen too."""
+        mark = Mark(self.incarnation, self._first, self._number - 1)
+        self._files.overwrite(self._mark, encode_mark(mark))

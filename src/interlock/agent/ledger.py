@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 
 from interlock.agent.journal_format import Entry
 from interlock.agent.records import HostTask
+from interlock.agent.remembering import Remembered, is_time_ordered
 
 #: How many cleared or forbidden ids are remembered one by one; older ones lie below the low-water id.
 CLOSED_MAX = 50_000
@@ -20,17 +20,29 @@ class Ledger:
     """A fold over entries: `apply` them in order; `entries` gives back fewer that say the same."""
 
     def __init__(self, *, closed_max: int = CLOSED_MAX, flows_max: int = FLOWS_MAX) -> None:
-        self._closed_max = closed_max
-        self._flows_max = flows_max
         self.tasks: dict[str, HostTask] = {}
-        #: Cleared ids (None), and ids that only a start of at least this term may use.
-        self.closed: dict[str, int | None] = {}
-        #: No id up to this one may be started unless it is known.
-        self.low_water = ""
-        self.terms: dict[str, int] = {}
-        self.flow_low_water = ""
-        self._oldest_closed: list[str] = []
-        self._oldest_flows: list[str] = []
+        self._closed: Remembered[int | None] = Remembered(closed_max)
+        self._terms: Remembered[int] = Remembered(flows_max)
+
+    @property
+    def closed(self) -> Mapping[str, int | None]:
+        """Cleared ids (None), and ids that only a start of at least this term may use."""
+        return self._closed.values
+
+    @property
+    def low_water(self) -> str:
+        """No time-ordered id up to this one may be started unless it is known."""
+        return self._closed.low_water
+
+    @property
+    def terms(self) -> Mapping[str, int]:
+        """The highest term seen of each flow."""
+        return self._terms.values
+
+    @property
+    def flow_low_water(self) -> str:
+        """The terms of time-ordered flows up to this one may have been forgotten."""
+        return self._terms.low_water
 
     def apply(self, entry: Entry) -> None:
         """Takes in one entry. Raises KeyError on one that no version of the agent wrote."""
@@ -38,22 +50,22 @@ class Ledger:
             case "task":
                 task = HostTask.from_entry(entry)
                 self.tasks[task.id] = task
-                self.closed.pop(task.id, None)
+                self._closed.drop(task.id)
             case "forgotten":
                 del self.tasks[entry["id"]]
             case "cleared":
                 for task_id in entry["ids"]:
                     self.tasks.pop(task_id, None)
-                    self._close(task_id, None)
+                    self._closed.put(task_id, None)
             case "forbidden":
                 for task_id, term in entry["terms"].items():
-                    self._close(task_id, max(term, self.closed.get(task_id) or 0))
+                    self._closed.put(task_id, max(term, self.closed.get(task_id) or 0))
             case "terms":
                 for flow, term in entry["terms"].items():
-                    self._note_term(flow, term)
+                    self._terms.put(flow, max(term, self.terms.get(flow, 0)))
             case "low_water":
-                self.low_water = max(self.low_water, entry["task"])
-                self.flow_low_water = max(self.flow_low_water, entry["flow"])
+                self._closed.raise_low_water(entry["task"])
+                self._terms.raise_low_water(entry["flow"])
             case unknown:
                 raise KeyError(f"the journal has an entry of the unknown kind {unknown!r}")
 
@@ -71,7 +83,7 @@ class Ledger:
 
     def is_too_old(self, task_id: str) -> bool:
         """Whether what is remembered does not reach back to this id: it may have run and been cleared."""
-        return task_id <= self.low_water
+        return is_time_ordered(task_id) and task_id <= self.low_water
 
     def highest_term(self, flow: str) -> int | None:
         """The highest term seen of a flow, or None if the flow is new."""
@@ -79,26 +91,7 @@ class Ledger:
 
     def is_flow_too_old(self, flow: str) -> bool:
         """Whether the flow's highest term may have been forgotten."""
-        return flow not in self.terms and flow <= self.flow_low_water
-
-    def _close(self, task_id: str, term: int | None) -> None:
-        if task_id not in self.closed:
-            heapq.heappush(self._oldest_closed, task_id)
-        self.closed[task_id] = term
-        while len(self.closed) > self._closed_max:
-            oldest = heapq.heappop(self._oldest_closed)
-            if oldest in self.closed:  # one that was forbidden and then started is there no more
-                del self.closed[oldest]
-                self.low_water = max(self.low_water, oldest)
-
-    def _note_term(self, flow: str, term: int) -> None:
-        if flow not in self.terms:
-            heapq.heappush(self._oldest_flows, flow)
-        self.terms[flow] = max(term, self.terms.get(flow, 0))
-        while len(self.terms) > self._flows_max:
-            oldest = heapq.heappop(self._oldest_flows)
-            del self.terms[oldest]
-            self.flow_low_water = max(self.flow_low_water, oldest)
+        return flow not in self.terms and is_time_ordered(flow) and flow <= self.flow_low_water
 
 
 def _chunks(pairs: Iterable[tuple[str, int]]) -> Iterator[list[tuple[str, int]]]:

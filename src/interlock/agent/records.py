@@ -10,7 +10,6 @@ from interlock.agent.journal_format import Entry
 from interlock.agent.task_machine import MESSAGE_INIT, Inner, failure_message, outer
 from interlock.verbs import TaskState, TaskStatus, Verb, parse
 
-
 #: A reason is never longer, however many undoings failed.
 ERROR_CHARS_MAX = 2_000
 

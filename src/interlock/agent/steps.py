@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -42,6 +42,8 @@ class Host:
     blocking_threads: Executor
     #: What the agent remembers beside its journal.
     state_dir: Path
+    #: The ids of a pool's tasks that were not cleared.
+    uncleared_of_pool: Callable[[str], Sequence[str]]
 
     async def blocking(self, function: Callable[..., R], *arguments: Any) -> R:  # Any: the function's own
         """Runs a function that waits for disks or programs, away from the event loop."""
@@ -117,6 +119,15 @@ class Program(Generic[V]):
     def is_past_no_return(self, steps_begun: int) -> bool:
         """Whether a step of no return is among the first `steps_begun`."""
         return any(step.is_no_return for step in self.steps[:steps_begun])
+
+
+def blocking(function: Callable[[Work[V]], None]) -> Callable[[Work[V]], Awaitable[None]]:
+    """What a step does, carried out away from the event loop because it waits for disks or programs."""
+
+    async def act(work: Work[V]) -> None:
+        await work.host.blocking(function, work)
+
+    return act
 
 
 def stopped() -> StepFailed:

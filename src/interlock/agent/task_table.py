@@ -63,6 +63,11 @@ class TaskTable:
         return self._journal.incarnation
 
     @property
+    def journal_bytes(self) -> int:
+        """How large the journal is."""
+        return self._journal.size_bytes
+
+    @property
     def unfinished(self) -> int:
         """How many tasks are not done."""
         return self._unfinished

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from interlock.cli import job_commands, read_commands, server_commands
+from interlock.cli import agent_commands, job_commands, read_commands, server_commands
 from interlock.cli.context import SOCKET_DEFAULT, Context
 from interlock.cli.exits import Exit, Stop
 from interlock.cli.output import Format, complain
@@ -40,6 +40,7 @@ def options(
 job_commands.register(app)
 read_commands.register(app)
 server_commands.register(app)
+agent_commands.register(app)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""Starting: the server, a host's agent, and a host's certificate."""
+"""Starting: the server, and a host's certificate."""
 
 from pathlib import Path
 from typing import Annotated
@@ -20,12 +20,6 @@ def register(app: typer.Typer) -> None:
         "serve",
         epilog=examples("interlock serve", "interlock serve --state /var/lib/interlock --log-json"),
     )(serve)
-    app.command(
-        "agent",
-        add_help_option=False,
-        context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-        epilog=examples("interlock agent --help"),
-    )(agent)
     app.command(
         "host-certificate",
         epilog=examples("interlock host-certificate h1.example.org 192.0.2.7 --out h1-tls"),
@@ -53,15 +47,6 @@ def serve(
         app.serve(ServeConfig(state, catalog, plain_hosts, log_json, poll, group_commit))
     except app.CannotServe as error:
         raise Stop(Exit.FAILED, str(error)) from None
-
-
-def agent(ctx: typer.Context) -> None:
-    """Run a host's agent; `interlock agent --help` shows its options."""
-    from interlock import app
-
-    status = app.agent(ctx.args)
-    if status != Exit.SUCCEEDED:
-        raise Stop(Exit(status) if status == Exit.USAGE else Exit.FAILED)
 
 
 def host_certificate(

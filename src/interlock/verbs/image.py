@@ -77,8 +77,8 @@ class _ToOtherDomain(ImageTask):
 class ImageMove(_ToOtherDomain):
     """Copy an image with all its volumes to another domain of this host, under the same ids.
 
-    With MOVE the source is removed afterwards; what it holds is overwritten first if `postZero`. `force`
-    replaces an image that has the id in the other domain.
+    With MOVE the source is removed afterwards. `force` replaces an image that has the id in the other domain. What
+    is removed is overwritten first if `postZero`; `discard` adds nothing on a file system.
     """
 
     method: ClassVar[str] = "Image.move"
@@ -89,13 +89,19 @@ class ImageMove(_ToOtherDomain):
 
 
 class ImageCloneStructure(_ToOtherDomain):
-    """Make an image of empty volumes in another domain: the same ids, sizes, formats and parents."""
+    """Make an image of empty volumes in another domain: the same ids, sizes, formats and parents.
+
+    They are ILLEGAL, and no source for anything, until somebody has filled them.
+    """
 
     method: ClassVar[str] = "Image.cloneStructure"
 
 
 class ImageSyncData(_ToOtherDomain):
-    """Copy what the volumes of an image hold into those that `Image.cloneStructure` made."""
+    """Copy what the volumes of an image hold into those that `Image.cloneStructure` made, which are LEGAL then.
+
+    Done again, it takes over what the source holds by then. It cannot be reverted.
+    """
 
     method: ClassVar[str] = "Image.syncData"
     syncType: SyncTypeField = SyncType.ALL

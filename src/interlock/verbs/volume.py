@@ -41,7 +41,7 @@ class VolumeTask(VolumeVerb):
 class VolumeCreate(VolumeTask):
     """Make an empty volume of `size` bytes, or one upon a parent volume (`srcImgUUID`, `srcVolUUID`).
 
-    `initialSize` bytes of a sparse volume are allocated at once.
+    The first `initialSize` bytes of a sparse volume's file take their room on the disk at once.
     """
 
     method: ClassVar[str] = "Volume.create"
@@ -75,7 +75,11 @@ class VolumeCreate(VolumeTask):
 
 
 class VolumeCopy(VolumeTask):
-    """Copy what a volume shows (its whole chain) into a new volume without a parent."""
+    """Copy what a volume shows (its whole chain) into a new volume without a parent.
+
+    `force` replaces a volume that has the id already, once the copy is whole. `postZero` and `discard` add nothing
+    on a file system.
+    """
 
     method: ClassVar[str] = "Volume.copy"
     dstSdUUID: Id

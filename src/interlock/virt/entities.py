@@ -44,7 +44,7 @@ class StorageDomainStatus(StrEnum):
     LOCKED = "LOCKED"
     #: disks may be made on it
     ACTIVE = "ACTIVE"
-    #: nobody knows whether its folders were made; look at the host
+    #: nobody knows whether its folders were made, or whether it is detached; look at the host
     ILLEGAL = "ILLEGAL"
 
 
@@ -78,7 +78,10 @@ class DiskStatus(StrEnum):
 
 
 class Disk(Entity, type="disk"):
-    """An image of one volume on a storage domain; `size` is what a guest sees, in bytes."""
+    """An image of one volume on a storage domain; `size` is what a guest sees, in bytes.
+
+    With a `parent`, a template's disk on the same domain, the volume keeps only what differs from it.
+    """
 
     domain: Ref[StorageDomain]
     image_id: UUID
@@ -87,6 +90,7 @@ class Disk(Entity, type="disk"):
     format: DiskFormat
     status: DiskStatus
     vm: Ref[Vm] | None = None
+    parent: Ref[Disk] | None = None
 
 
 class VmStatus(StrEnum):
@@ -116,6 +120,10 @@ class TemplateStatus(StrEnum):
     LOCKED = "LOCKED"
     #: its disks are whole
     OK = "OK"
+    #: it is being removed
+    REMOVING = "REMOVING"
+    #: removing it failed half-way; `disks` are those that remain. It can only be removed
+    ILLEGAL = "ILLEGAL"
 
 
 class Template(Entity, type="template"):

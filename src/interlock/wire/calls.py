@@ -16,10 +16,17 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Peer:
-    """Who calls: the names and addresses in its certificate's SAN (none without TLS), and its IP address."""
+    """Who calls: the names and addresses in its certificate's SAN (none without TLS), and its IP address.
+
+    On a Unix-domain socket `uid` is the peer's user, as the kernel says, and `address` is "unix".
+    """
 
     names: tuple[str, ...]
     address: str
+    uid: int | None = None
+
+    def __str__(self) -> str:
+        return ", ".join(self.names) or (self.address if self.uid is None else f"{self.address} uid {self.uid}")
 
 
 @dataclass(frozen=True)
@@ -87,7 +94,7 @@ class Calls:
         try:
             reply = await self._outcome(entry, headers)
         except Exception:
-            _log.exception("call_failed", method=entry.method, peer=self._peer.names or self._peer.address)
+            _log.exception("call_failed", method=entry.method, peer=str(self._peer))
             reply = jsonrpc.failure(entry.id, RpcError(jsonrpc.INTERNAL_ERROR, "Internal error"))
         return reply if entry.wants_reply else None
 
@@ -115,4 +122,4 @@ class Calls:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self.tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("answer_failed", peer=self._peer.names or self._peer.address, exc_info=error)
+            _log.error("answer_failed", peer=str(self._peer), exc_info=error)

@@ -3,7 +3,8 @@
 import asyncio
 import ssl
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any  # JSON values
 
@@ -11,7 +12,7 @@ import structlog
 
 from interlock.wire import jsonrpc, loopback
 from interlock.wire.connection import Connection, heart_beat_pair
-from interlock.wire.destinations import EVENTS, REQUESTS
+from interlock.wire.destinations import EVENTS, REQUESTS, is_within
 from interlock.wire.frames import VERSION, Frame, HeartBeat, ProtocolError, encode
 from interlock.wire.jsonrpc import Reply, RpcError
 from interlock.wire.limits import DEFAULT_LIMITS, Limits
@@ -43,6 +44,7 @@ class Client:
         self._limits = limits
         loop = asyncio.get_running_loop()
         self._greeting: asyncio.Future[Frame | str] = loop.create_future()
+        self._farewell = str(uuid.uuid4())
         self._receipt: asyncio.Future[None] = loop.create_future()
         self._lost: asyncio.Future[None] = loop.create_future()
         self._loss: Exception | None = None
@@ -71,17 +73,22 @@ class Client:
         Raises ConnectFailed.
         """
         client = cls(server_name or host, on_event, limits)
-        try:
-            async with asyncio.timeout(connect_timeout_s):
-                await client._open(host, port, tls)
-                await client._greet(encrypted=tls is not None)
-        except BaseException as error:
-            if client._connection is not None:
-                client._connection.cut("connecting failed")
-            failed = connect_failed(host, port, error)
-            if failed is None:
-                raise
-            raise failed from error
+        opening = client._open(host, port, tls)
+        await client._begin(f"{host}:{port}", opening, connect_timeout_s, encrypted=tls is not None)
+        return client
+
+    @classmethod
+    async def connect_unix(
+        cls,
+        path: Path,
+        *,
+        on_event: OnEvent | None = None,
+        connect_timeout_s: float = 10.0,
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> "Client":
+        """As `connect`, to a server on this machine by its Unix-domain socket, without TLS."""
+        client = cls(str(path), on_event, limits)
+        await client._begin(str(path), client._open_unix(path), connect_timeout_s, encrypted=False)
         return client
 
     async def call(
@@ -136,12 +143,28 @@ class Client:
         if self._connection is None:
             return
         self._connection.will_end("this side closed the connection")
-        if self.is_open and self._connection.send(Frame("DISCONNECT", {"receipt": str(uuid.uuid4())})):
+        if self.is_open and self._connection.send(Frame("DISCONNECT", {"receipt": self._farewell})):
             await asyncio.wait((self._receipt, self._lost), timeout=1, return_when=asyncio.FIRST_COMPLETED)
         self._connection.close("this side closed the connection")
         await asyncio.wait((self._lost,), timeout=self._limits.close_timeout_s)
         self._connection.cut("this side closed the connection")
         await self.wait_closed()
+
+    async def _begin(self, target: str, opening: Awaitable[None], timeout_s: float, *, encrypted: bool) -> None:
+        try:
+            async with asyncio.timeout(timeout_s):
+                await opening
+                await self._greet(encrypted=encrypted)
+        except BaseException as error:
+            if self._connection is not None:
+                self._connection.cut("connecting failed")
+            failed = connect_failed(target, error)
+            if failed is None:
+                raise
+            raise failed from error
+
+    async def _open_unix(self, path: Path) -> None:
+        await asyncio.get_running_loop().create_unix_connection(lambda: Connection(self, self._limits), str(path))
 
     async def _open(self, host: str, port: int, tls: ssl.SSLContext | None) -> None:
         # TLS needs no look at the addresses: the certificate says who is there.
@@ -169,7 +192,7 @@ class Client:
         if isinstance(greeting, str):
             raise not_greeted(greeting, self._loss, wordless=encrypted and not self._connection.has_heard)
         pair = heart_beat_pair(greeting)
-        if greeting.command != "CONNECTED" or greeting.get("version") not in (VERSION, None) or pair is None:
+        if greeting.command != "CONNECTED" or greeting.get("version") != VERSION or pair is None:
             raise NotAccepted(greeting.body.decode(errors="replace")[:200] or f"{greeting.command} answered")
         theirs_ms, wants_ms = pair
         send_ms, receive_ms = self._limits.heartbeat_send_ms, self._limits.heartbeat_receive_ms
@@ -213,8 +236,9 @@ class Client:
             self._greeting.set_result(item)
         elif item.command == "MESSAGE":
             self._message(item)
-        elif item.command == "RECEIPT" and not self._receipt.done():
-            self._receipt.set_result(None)
+        elif item.command == "RECEIPT":
+            if item.get("receipt-id") == self._farewell and not self._receipt.done():
+                self._receipt.set_result(None)
         elif item.command == "ERROR":
             # Names no call. A stock host stays connected after one, so the calls' own time decides.
             text = item.body.decode(errors="replace")[:200]
@@ -246,7 +270,7 @@ class Client:
         for message in messages:
             if isinstance(message, Reply):
                 self._answered(message)
-            elif self._on_event is not None and frame.get("destination") == EVENTS:
+            elif self._on_event is not None and is_within(frame.get("destination") or "", EVENTS):
                 try:
                     self._on_event(message.method, message.params)
                 except Exception:

@@ -3,12 +3,15 @@
 import asyncio
 import socket
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, cast
 
 from interlock.wire.frames import Frame, HeartBeat, Parser, ProtocolError, encode
 from interlock.wire.limits import Limits
+from interlock.wire.pace import Pace
 
 HEART_BEAT_BYTES = b"\n"
+#: Frames of one connection that are handled before others have their turn.
+_TURN_FRAMES_MAX = 200
 
 
 class Receiver(Protocol):
@@ -28,7 +31,7 @@ class Receiver(Protocol):
 
 
 class Connection(asyncio.Protocol):
-    """Reads at once whatever comes (the receiver bounds its own work) and never waits to write."""
+    """Reads whatever comes, within a rate (the receiver bounds its own work), and never waits to write."""
 
     def __init__(self, receiver: Receiver, limits: Limits) -> None:
         self._receiver = receiver
@@ -37,6 +40,8 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._heard_at = 0.0
+        self._pace = Pace(limits)
+        self._paused = False
         self._why: str | None = None
         #: Whether the peer ever sent a byte (with TLS: after the handshake).
         self.has_heard = False
@@ -50,23 +55,48 @@ class Connection(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._heard_at = self._now()
-        _keep_alive(transport.get_extra_info("socket"))
+        _keep_alive(self.socket)
         self._receiver.connected(self)
 
     def data_received(self, data: bytes) -> None:
         self._heard_at = self._now()
         self.has_heard = True
-        fault: ProtocolError | None = None
+        self._parser.put(data)
+        self._read_on()
+
+    def _read_on(self) -> None:
+        """Hand over what is complete, as far as the pace allows; the rest waits, and what is unread stays unread."""
         try:
-            items = self._parser.feed(data)
-        except ProtocolError as error:
-            items, fault = list(error.parsed), error
-        for item in items:
-            if not self.is_open:
-                return
-            self._receiver.received(item)
-        if fault is not None and self.is_open:
+            for _ in range(_TURN_FRAMES_MAX):
+                if not self.is_open:
+                    return
+                wait_s = self._pace.wait_s(self._now())
+                if wait_s > 0:
+                    self._pause(wait_s)
+                    return
+                item = self._parser.next()
+                if item is None:
+                    return
+                self._pace.count()
+                self._receiver.received(item)
+        except ProtocolError as fault:
             self._receiver.broken(fault)
+        else:
+            self._pause(0)
+
+    def _pause(self, wait_s: float) -> None:
+        assert self._transport is not None
+        self._transport.pause_reading()
+        self._paused = True
+        self.after("resume", wait_s, self._resume)
+
+    def _resume(self) -> None:
+        assert self._transport is not None
+        self._paused = False
+        self._heard_at = self._now()  # what it said meanwhile was not listened to
+        self._read_on()
+        if not self._paused and self.is_open:
+            self._transport.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         for timer in self._timers.values():
@@ -136,6 +166,13 @@ class Connection(asyncio.Protocol):
         else:
             self.cut(f"the peer was silent for {window_s:g} s")
 
+    @property
+    def socket(self) -> socket.socket:
+        """What the transport is made of: to look at, not to use."""
+        assert self._transport is not None
+        # asyncio hands out its own class, which has what is looked at here.
+        return cast(socket.socket, self._transport.get_extra_info("socket"))
+
     def extra(self, name: str) -> object:
         """What asyncio knows of the transport under that name, such as `peercert`."""
         return None if self._transport is None else self._transport.get_extra_info(name)
@@ -146,19 +183,23 @@ class Connection(asyncio.Protocol):
 
 def heart_beat_pair(frame: Frame) -> tuple[int, int] | None:
     """The numbers of the heart-beat header (0,0 without one), milliseconds; None when it is malformed."""
-    numbers = (frame.get("heart-beat") or "0,0").split(",")
+    numbers = [number.strip(" ") for number in (frame.get("heart-beat") or "0,0").split(",")]
     if len(numbers) != 2 or not all(n.isascii() and n.isdigit() and len(n) <= 9 for n in numbers):
         return None
     return int(numbers[0]), int(numbers[1])
 
 
-def _keep_alive(sock: object) -> None:
-    # A peer that asked for no heart-beats and vanished is found by TCP, within about a minute.
-    assert isinstance(sock, socket.socket) or hasattr(sock, "setsockopt")
+def _keep_alive(sock: socket.socket) -> None:
+    # A peer that promised no heart-beats and vanished is found by TCP, within about a minute: by its probes, or, as
+    # those wait while something sent (such as our own beats) is not acknowledged, by the time that may stay so.
+    # The end of a peer on this machine the kernel tells by itself.
+    if sock.family == socket.AF_UNIX:
+        return
     for level, option, value in (
         (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
         (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),
         (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
         (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+        (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 60_000),
     ):
         sock.setsockopt(level, option, value)

@@ -36,14 +36,7 @@ _COMMAND_BYTES_MAX = max(map(len, COMMANDS)) + len("\r\n")
 
 
 class ProtocolError(Exception):
-    """The peer sent bytes that are no STOMP frame, or one beyond the limits; the stream cannot be read on.
-
-    `parsed` holds what was complete before the fault.
-    """
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.parsed: tuple[Frame | HeartBeat, ...] = ()
+    """The peer sent bytes that are no STOMP frame, or one beyond the limits; the stream cannot be read on."""
 
 
 class UnknownCommand(ProtocolError):
@@ -73,8 +66,10 @@ class Frame:
     @property
     def fields(self) -> dict[str, str]:
         """The headers by name; of a repeated header the first wins."""
-        pairs = self.headers.items() if isinstance(self.headers, Mapping) else self.headers
-        return dict(reversed(tuple(pairs)))
+        first: dict[str, str] = {}
+        for name, value in self.headers.items() if isinstance(self.headers, Mapping) else self.headers:
+            first.setdefault(name, value)
+        return first
 
     def get(self, name: str) -> str | None:
         """The first header of that name, or None."""
@@ -124,7 +119,11 @@ def _unescape(text: str) -> str:
 
 
 class Parser:
-    """Takes bytes in any pieces, gives frames and heart-beats; keeps at most one frame within the limits."""
+    """Takes bytes in any pieces, gives frames and heart-beats one by one.
+
+    Keeps no more than what it was given last and one unfinished frame within the limits, if `next` is called
+    until there is nothing before more is put in.
+    """
 
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
         self._limits = limits
@@ -137,27 +136,23 @@ class Parser:
         self._step: Callable[[], Frame | HeartBeat | None] = self._between
         self._fault: str | None = None
 
-    def feed(self, data: bytes) -> list[Frame | HeartBeat]:
-        """What became complete with these bytes, in order.
-
-        Raises ProtocolError naming what was wrong (its `parsed` holds what came before), and for ever after.
-        """
-        if self._fault is not None:
-            raise ProtocolError(self._fault)
-        self._buffer += data
-        items: list[Frame | HeartBeat] = []
-        try:
-            while (item := self._step()) is not None:
-                items.append(item)
-        except ProtocolError as fault:
-            self._fault = str(fault)
-            self._buffer.clear()
-            fault.parsed = tuple(items)
-            raise
+    def put(self, data: bytes) -> None:
+        """Take the next bytes of the stream."""
         del self._buffer[: self._at]
         self._scanned = max(0, self._scanned - self._at)
         self._at = 0
-        return items
+        self._buffer += data
+
+    def next(self) -> Frame | HeartBeat | None:
+        """The next item that is complete, or None. Raises ProtocolError naming what is wrong, and for ever after."""
+        if self._fault is not None:
+            raise ProtocolError(self._fault)
+        try:
+            return self._step()
+        except ProtocolError as fault:
+            self._fault = str(fault)
+            self._buffer.clear()
+            raise
 
     def _between(self) -> Frame | HeartBeat | None:
         if self._at == len(self._buffer):

@@ -192,6 +192,8 @@ def _request(value: Any) -> Request | Invalid:
     if not isinstance(method, str):
         return Invalid(RpcError(INVALID_REQUEST, "Invalid request: method must be a string"), request_id)
     params = value.get("params")
+    if params == []:  # how VDSM's own client says that there are none
+        params = None
     if isinstance(params, list):
         return Invalid(RpcError(INVALID_PARAMS, "Invalid params: give them by name, in an object"), request_id)
     if params is not None and not isinstance(params, dict):

@@ -14,6 +14,10 @@ class Limits:
     header_count_max: int = 64
     line_bytes_max: int = 8192
     body_bytes_max: int = 1024 * 1024
+    #: Frames and heart-beats of one peer: how many are taken at once, and each second after that. One that sends
+    #: more is read more slowly; nothing of it is lost or refused.
+    frames_burst_max: int = 5000
+    frames_per_s_max: float = 5000.0
     #: Bytes written but not yet taken by the peer; beyond them it is a slow reader and is cut.
     send_buffer_bytes_max: int = 4 * 1024 * 1024
     #: JSON: requests in one array, levels of nesting.

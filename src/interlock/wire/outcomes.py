@@ -39,8 +39,8 @@ class ConnectReason(enum.StrEnum):
 class ConnectFailed(Exception):
     """No connection: `reason` for programs, the message for people. Nothing was called."""
 
-    def __init__(self, host: str, port: int, reason: ConnectReason, detail: str) -> None:
-        super().__init__(f"cannot connect to {host}:{port}: {reason} ({detail})")
+    def __init__(self, target: str, reason: ConnectReason, detail: str) -> None:
+        super().__init__(f"cannot connect to {target}: {reason} ({detail})")
         self.reason = reason
         self.detail = detail
 
@@ -71,13 +71,13 @@ def not_greeted(why: str, loss: Exception | None, *, wordless: bool) -> Exceptio
     return NotAccepted(f"{why}, before it greeted")
 
 
-def connect_failed(host: str, port: int, error: BaseException) -> ConnectFailed | None:
+def connect_failed(target: str, error: BaseException) -> ConnectFailed | None:
     """What a failed attempt means, or None for errors that are not the world's."""
     reason = _reason(error)
     if reason is None:
         return None
     words = next((words for kind, words in _SILENT.items() if isinstance(error, kind)), type(error).__name__)
-    return ConnectFailed(host, port, reason, str(error) or words)
+    return ConnectFailed(target, reason, str(error) or words)
 
 
 def _reason(error: BaseException) -> ConnectReason | None:
@@ -89,6 +89,7 @@ def _reason(error: BaseException) -> ConnectReason | None:
     reasons: dict[type[BaseException], ConnectReason] = {
         TimeoutError: ConnectReason.TIMED_OUT,
         ConnectionRefusedError: ConnectReason.REFUSED,
+        FileNotFoundError: ConnectReason.REFUSED,
         loopback.PlainRefused: ConnectReason.PLAIN_REFUSED,
         NotAccepted: ConnectReason.NOT_STOMP,
         _CertificateRefused: ConnectReason.CERTIFICATE_REFUSED,

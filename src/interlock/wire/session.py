@@ -5,12 +5,13 @@ from typing import Protocol
 
 import structlog
 
-from interlock.wire import jsonrpc
+from interlock.wire import jsonrpc, unix
 from interlock.wire.calls import Calls, Handler, Peer
 from interlock.wire.connection import Connection, heart_beat_pair
-from interlock.wire.destinations import IRS_REQUESTS, REQUESTS, RESPONSES
+from interlock.wire.destinations import RESPONSES, takes_requests
 from interlock.wire.frames import VERSION, Frame, HeartBeat, ProtocolError, UnknownCommand
 from interlock.wire.limits import Limits
+from interlock.wire.subscriptions import Subscriptions
 
 _log = structlog.get_logger(__name__)
 
@@ -24,9 +25,13 @@ class Sessions(Protocol):
     def ended(self, session: "Session") -> None:
         """Its connection is gone; called once."""
 
+    @property
+    def subscriptions(self) -> Subscriptions:
+        """Those of all sessions."""
+
 
 class Session:
-    """A receiver: CONNECT first, then subscriptions and requests until DISCONNECT."""
+    """A receiver and subscriber: CONNECT first, then subscriptions and requests until DISCONNECT."""
 
     def __init__(self, sessions: Sessions, handler: Handler, limits: Limits) -> None:
         self._sessions = sessions
@@ -59,7 +64,7 @@ class Session:
         act = self._COMMANDS.get(item.command)
         if item.command in ("CONNECT", "STOMP"):
             self._connect(item)
-        elif not self._greeted:
+        elif not self._greeted and item.command != "SUBSCRIBE":  # oVirt's client may subscribe just before it connects
             self._refuse(item, "CONNECT must come first", close=True)
         elif act is None:
             self._refuse(item, f"Command {item.command} is not offered")
@@ -80,27 +85,16 @@ class Session:
             self.connection.close(str(fault))
 
     def lost(self, why: str, error: Exception | None) -> None:
-        _log.info("connection_ended", peer=self._peer.names or self._peer.address, reason=why)
+        _log.info("connection_ended", peer=str(self._peer), reason=why)
         self.calls.refuse(why)
+        for subscription, destination in self._subscriptions.items():
+            self._sessions.subscriptions.remove(destination, self, subscription)
         self._subscriptions.clear()
         self._sessions.ended(self)
 
-    def deliver(self, destination: str, body: bytes) -> bool:
-        """Send a MESSAGE to each subscription of that destination; whether there was one."""
-        ids = [key for key, value in self._subscriptions.items() if value == destination]
-        for subscription in ids:
-            self.connection.send(
-                Frame(
-                    "MESSAGE",
-                    {
-                        "destination": destination,
-                        "content-type": "application/json",
-                        "subscription": subscription,
-                    },
-                    body,
-                )
-            )
-        return bool(ids)
+    def deliver(self, frame: Frame) -> None:
+        if self._greeted:  # nothing goes before CONNECTED
+            self.connection.send(frame)
 
     def _connect(self, frame: Frame) -> None:
         if self._greeted:
@@ -123,36 +117,38 @@ class Session:
             return "Missing destination or subscription id header"
         if subscription in self._subscriptions:
             return "Subscription id already exists"
-        if frame.get("ack") not in (None, "auto"):
-            return "Only ack:auto is offered"
         if len(self._subscriptions) >= self._limits.subscriptions_max:
             return f"No more than {self._limits.subscriptions_max} subscriptions are allowed"
         self._subscriptions[subscription] = destination
+        self._sessions.subscriptions.add(destination, self, subscription)
         return None
 
     def _unsubscribe(self, frame: Frame) -> str | None:
         subscription = frame.get("id")
         if not subscription:
             return "Missing id header"
-        if self._subscriptions.pop(subscription, None) is None:
-            return "Subscription id not found"
+        destination = self._subscriptions.pop(subscription, None)
+        if destination is not None:  # otherwise it is already as wished
+            self._sessions.subscriptions.remove(destination, self, subscription)
         return None
 
     def _send(self, frame: Frame) -> str | None:
-        if frame.get("destination") not in (REQUESTS, IRS_REQUESTS):
-            return "Subscription not available"
+        destination = frame.get("destination") or ""
+        forwarded = self._sessions.subscriptions.forward(destination, frame)
+        if not takes_requests(destination):
+            return None if forwarded else "Subscription not available"
         answer_to = frame.get("reply-to") or RESPONSES
         batch = jsonrpc.read_requests(frame.body, self._limits)
         answered = any(isinstance(entry, jsonrpc.Invalid) or entry.wants_reply for entry in batch.entries)
         # Nothing is run whose answer could not be heard: its caller could never learn how it ended.
-        if answered and answer_to not in self._subscriptions.values():
+        if answered and answer_to not in self._sessions.subscriptions:
             return "Subscription not available"
         self.calls.serve(batch, frame.fields, lambda body: self._answer(answer_to, body))
         return None
 
     def _answer(self, destination: str, body: bytes) -> None:
-        if not self.deliver(destination, body):
-            _log.warning("answer_dropped", peer=self._peer.names or self._peer.address, destination=destination)
+        if not self._sessions.subscriptions.publish(destination, body):
+            _log.warning("answer_dropped", peer=str(self._peer), destination=destination)
 
     def _disconnect(self, frame: Frame) -> str | None:
         return None
@@ -172,6 +168,8 @@ class Session:
 
 
 def _peer(connection: Connection) -> Peer:
+    if (uid := unix.peer_uid(connection.socket)) is not None:
+        return Peer((), "unix", uid)
     certificate = connection.extra("peercert")
     names = certificate.get("subjectAltName", ()) if isinstance(certificate, dict) else ()
     address = connection.extra("peername")

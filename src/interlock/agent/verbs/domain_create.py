@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from interlock.agent import durable
-from interlock.agent.domain import write_meta
+from interlock.agent.domain import Domain, write_meta
 from interlock.agent.records import StepFailed
 from interlock.agent.resource_locks import Resource
-from interlock.agent.steps import Program, Step, StepKind, Work, domain_resource
+from interlock.agent.steps import Program, Step, StepKind, Work, blocking, domain_resource
 from interlock.verbs import Code, StorageDomainCreate
 
 Creating = Work[StorageDomainCreate]
 
 
-async def _check(work: Creating) -> None:
-    await work.host.blocking(_refuse_existing, work)
-
-
-def _refuse_existing(work: Creating) -> None:
+def _check(work: Creating) -> None:
     verb = work.verb
-    work.host.domains.check_folder(verb.typeArgs)
+    folder = work.host.domains.check_folder(verb.typeArgs)
+    if os.statvfs(folder).f_flag & os.ST_RDONLY:
+        raise StepFailed(Code.READ_ONLY, f"{folder} lies on a file system that is mounted read-only")
     if work.host.domains.exists(verb.storagedomainID) or _final(work).exists():
         raise StepFailed(
             Code.STORAGE_DOMAIN_ALREADY_EXISTS,
@@ -28,13 +27,14 @@ def _refuse_existing(work: Creating) -> None:
         )
 
 
-async def _make(work: Creating) -> None:
-    await work.host.blocking(_make_folders, work)
+def _make(work: Creating) -> None:
+    if not _final(work).exists():
+        _make_aside(work)
+    durable.ensure_renamed(_aside(work), _final(work))
 
 
-def _make_folders(work: Creating) -> None:
-    verb = work.verb
-    aside = _aside(work)
+def _make_aside(work: Creating) -> None:
+    verb, aside = work.verb, _aside(work)
     durable.remove_tree(aside)
     for folder in (aside, aside / "dom_md", aside / "images"):
         durable.make_folder(folder)
@@ -47,21 +47,20 @@ def _make_folders(work: Creating) -> None:
         "VERSION": str(verb.version),
     }
     write_meta(aside / "dom_md" / "metadata", meta)
-    durable.rename(aside, _final(work))
 
 
-def _is_made(work: Creating) -> bool:
-    return (_final(work) / "dom_md" / "metadata").is_file()
-
-
-async def _unmake(work: Creating) -> None:
-    await work.host.blocking(_remove_folders, work)
-
-
-def _remove_folders(work: Creating) -> None:
-    # Nothing can be in the domain yet: it is locked by this task from before it was made.
-    for folder in (_final(work), _aside(work)):
-        durable.remove_tree(folder)
+def _unmake(work: Creating) -> None:
+    """Renames away first, so that a half-removed domain is never taken for a whole one."""
+    domain, aside = Domain(_final(work)), _aside(work)
+    if domain.path.exists():
+        if any(domain.images.iterdir()):
+            raise StepFailed(
+                Code.STORAGE_DOMAIN_NOT_EMPTY,
+                f"images are in storage domain {work.verb.storagedomainID} by now; delete them first",
+            )
+        durable.remove_tree(aside)
+        durable.rename(domain.path, aside)
+    durable.remove_tree(aside)
 
 
 def _final(work: Creating) -> Path:
@@ -78,8 +77,8 @@ def _resources(verb: StorageDomainCreate) -> tuple[Resource, ...]:
 
 PROGRAM: Program[StorageDomainCreate] = Program(
     steps=(
-        Step("check", StepKind.REPEATABLE, _check),
-        Step("make", StepKind.OBSERVABLE, _make, holds=_is_made, undo=_unmake),
+        Step("check", StepKind.REPEATABLE, blocking(_check)),
+        Step("make", StepKind.REPEATABLE, blocking(_make), undo=blocking(_unmake)),
     ),
     resources=_resources,
 )

@@ -1,26 +1,24 @@
-"""Image.delete: the image's folder is renamed out of the way, then removed."""
+"""Image.delete: the image's folder is renamed out of the way, overwritten if that is asked for, and removed."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from interlock.agent import durable
+from interlock.agent import deleting, durable
+from interlock.agent.domain import Domain
 from interlock.agent.records import StepFailed
 from interlock.agent.resource_locks import Resource
-from interlock.agent.steps import Program, Step, StepKind, Work, domain_resource, image_resource
+from interlock.agent.steps import Program, Step, StepKind, Work, blocking, domain_resource, image_resource
 from interlock.verbs import Code, ImageDelete
 
 Deleting = Work[ImageDelete]
 
 
-async def _check(work: Deleting) -> None:
-    await work.host.blocking(_check_files, work)
-
-
-def _check_files(work: Deleting) -> None:
+def _check(work: Deleting) -> None:
     verb = work.verb
     domain = work.host.domains.usable(verb.storagedomainID)
-    if not _image(work).is_dir():
+    # An image that an earlier deletion could not remove whole is removed by the next one.
+    if not _image(work).is_dir() and not deleting.all_hidden(domain, verb.imageID):
         raise StepFailed(
             Code.IMAGE_DOES_NOT_EXIST_IN_SD,
             f"Image does not exist in domain: image={verb.imageID}, domain={verb.storagedomainID}",
@@ -33,39 +31,34 @@ def _check_files(work: Deleting) -> None:
         )
 
 
-async def _hide(work: Deleting) -> None:
-    await work.host.blocking(_rename_away, work)
+def _hide(work: Deleting) -> None:
+    durable.ensure_renamed(_image(work), _hidden(work))
 
 
-def _rename_away(work: Deleting) -> None:
-    durable.remove_tree(_hidden(work))  # of an image of the same id that was deleted before
-    durable.rename(_image(work), _hidden(work))
-
-
-def _is_hidden(work: Deleting) -> bool:
-    return not _image(work).exists()
-
-
-async def _show_again(work: Deleting) -> None:
-    await work.host.blocking(_rename_back, work)
-
-
-def _rename_back(work: Deleting) -> None:
-    if _hidden(work).exists() and not _image(work).exists():
-        durable.rename(_hidden(work), _image(work))
+def _show_again(work: Deleting) -> None:
+    durable.ensure_renamed(_hidden(work), _image(work))
 
 
 async def _remove(work: Deleting) -> None:
-    await work.host.blocking(lambda: durable.remove_tree(_hidden(work)))
+    await deleting.remove_hidden(
+        work.host,
+        await work.host.blocking(deleting.all_hidden, _domain(work), work.verb.imageID),
+        is_erased=work.verb.postZero,
+        report=work.report,
+        code=Code.IMAGE_DELETE_ERROR,
+    )
+
+
+def _domain(work: Deleting) -> Domain:
+    return work.host.domains.find(work.verb.storagedomainID)
 
 
 def _image(work: Deleting) -> Path:
-    return work.host.domains.find(work.verb.storagedomainID).image(work.verb.imageID)
+    return _domain(work).image(work.verb.imageID)
 
 
 def _hidden(work: Deleting) -> Path:
-    image = _image(work)
-    return image.with_name(f"_remove_{image.name}")
+    return deleting.hidden(_domain(work), work.verb.imageID, work.task_id)
 
 
 def _resources(verb: ImageDelete) -> tuple[Resource, ...]:
@@ -77,8 +70,8 @@ def _resources(verb: ImageDelete) -> tuple[Resource, ...]:
 
 PROGRAM: Program[ImageDelete] = Program(
     steps=(
-        Step("check", StepKind.REPEATABLE, _check),
-        Step("hide", StepKind.OBSERVABLE, _hide, holds=_is_hidden, undo=_show_again),
+        Step("check", StepKind.REPEATABLE, blocking(_check)),
+        Step("hide", StepKind.REPEATABLE, blocking(_hide), undo=blocking(_show_again)),
         Step("remove", StepKind.REPEATABLE, _remove, is_no_return=True),
     ),
     resources=_resources,

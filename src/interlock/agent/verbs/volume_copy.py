@@ -1,33 +1,60 @@
-"""Volume.copy: what a volume shows, copied by a child that outlives the agent."""
+"""Volume.copy: what a volume shows, copied by a child that outlives the agent.
+
+`postZero` and `discard` add nothing: the copy is a new file, also where `force` has it replace another one. A copy
+that has replaced a volume cannot be reverted.
+"""
 
 from __future__ import annotations
 
+from interlock.agent import lineage, replacing
 from interlock.agent.attending import attend, end_children
-from interlock.agent.domain import Volume
+from interlock.agent.domain import Domain, Volume
+from interlock.agent.image_chain import described, refuse_illegal, refuse_misread
 from interlock.agent.publishing import discard_part, prepare_part, publish, refuse_existing, withdraw
-from interlock.agent.qcow2 import references
 from interlock.agent.records import StepFailed
 from interlock.agent.resource_locks import Resource
-from interlock.agent.steps import Program, Step, StepKind, Work, domain_resource, image_resource
-from interlock.verbs import Code, VolumeCopy, VolumeFormat
+from interlock.agent.steps import Program, Step, StepKind, Work, blocking, domain_resource, image_resource
+from interlock.verbs import Code, VolumeCopy
 
 Copying = Work[VolumeCopy]
 
 
-async def _check(work: Copying) -> None:
-    await work.host.blocking(_check_files, work)
+def _is_forced(verb: VolumeCopy) -> bool:
+    return verb.force
 
 
-def _check_files(work: Copying) -> None:
-    verb = work.verb
-    domain = work.host.domains.find(verb.storagedomainID)
-    source = domain.volume(verb.imageID, verb.volumeID)
-    domain.check_chain(source)
-    shown = work.host.qemu_img.info(source.path, source.format)
-    if source.format is VolumeFormat.COW and shown.backing_file != references(source.path).backing_file:
-        raise StepFailed(Code.IMAGE_NOT_OURS, f"{source.path}: its header and qemu-img name different parents")
-    work.host.domains.usable(verb.dstSdUUID)
-    refuse_existing(_target(work))
+def _check(work: Copying) -> None:
+    verb, domains = work.verb, work.host.domains
+    source = domains.attached(verb.storagedomainID)
+    chain = source.check_chain(source.volume(verb.imageID, verb.volumeID))
+    refuse_illegal(chain)
+    refuse_misread(chain, work.host.qemu_img)
+    domains.usable(verb.dstSdUUID)
+    _refuse_other_volumes(work)
+    if verb.force:
+        _refuse_irreplaceable(work)
+    else:
+        refuse_existing(_target(work))
+
+
+def _refuse_other_volumes(work: Copying) -> None:
+    """A volume without a parent beside others would be a second chain in their image."""
+    verb, target = work.verb, _target(work)
+    others = [name for name in described(target.path.parent) if name != verb.dstVolUUID]
+    if others:
+        raise StepFailed(
+            Code.IMAGE_IS_NOT_LEGAL_CHAIN,
+            f"image {verb.dstImgUUID} of domain {verb.dstSdUUID} has other volumes ({', '.join(others)}); "
+            "choose another image id",
+        )
+
+
+def _refuse_irreplaceable(work: Copying) -> None:
+    target = _target(work)
+    if target.path.is_symlink() or (target.path.exists() and not target.path.is_file()):
+        raise StepFailed(Code.IMAGE_NOT_OURS, f"{target.path} is not a regular file")
+    if target.exists():
+        lineage.refuse_children(_target_domain(work), work.verb.dstImgUUID, [work.verb.dstVolUUID])
 
 
 async def _copy(work: Copying) -> None:
@@ -49,16 +76,19 @@ async def _uncopy(work: Copying) -> None:
     await work.host.blocking(lambda: discard_part(_target(work)))
 
 
-async def _verify(work: Copying) -> None:
-    part = _target(work).part_path
-    await work.host.blocking(work.host.qemu_img.check, part, work.verb.volFormat)
+def _verify(work: Copying) -> None:
+    work.host.qemu_img.check(_target(work).part_path, work.verb.volFormat)
 
 
-async def _publish(work: Copying) -> None:
-    await work.host.blocking(_publish_volume, work)
+def _set_aside(work: Copying) -> None:
+    replacing.set_aside(_target(work), work.task_id)
 
 
-def _publish_volume(work: Copying) -> None:
+def _put_back(work: Copying) -> None:
+    replacing.put_back(_target(work), work.task_id)
+
+
+def _publish(work: Copying) -> None:
     verb = work.verb
     publish(
         _target(work),
@@ -72,20 +102,25 @@ def _publish_volume(work: Copying) -> None:
     )
 
 
-def _is_published(work: Copying) -> bool:
-    return _target(work).exists()
+def _withdraw(work: Copying) -> None:
+    lineage.refuse_children(_target_domain(work), work.verb.dstImgUUID, [work.verb.dstVolUUID])
+    withdraw(_target(work))
 
 
-async def _withdraw(work: Copying) -> None:
-    await work.host.blocking(lambda: withdraw(_target(work)))
+def _forget_former(work: Copying) -> None:
+    replacing.forget_former(_target(work), work.task_id)
 
 
 def _source(work: Copying) -> Volume:
     return work.host.domains.find(work.verb.storagedomainID).volume(work.verb.imageID, work.verb.volumeID)
 
 
+def _target_domain(work: Copying) -> Domain:
+    return work.host.domains.find(work.verb.dstSdUUID)
+
+
 def _target(work: Copying) -> Volume:
-    return work.host.domains.find(work.verb.dstSdUUID).volume(work.verb.dstImgUUID, work.verb.dstVolUUID)
+    return _target_domain(work).volume(work.verb.dstImgUUID, work.verb.dstVolUUID)
 
 
 def _resources(verb: VolumeCopy) -> tuple[Resource, ...]:
@@ -99,10 +134,12 @@ def _resources(verb: VolumeCopy) -> tuple[Resource, ...]:
 
 PROGRAM: Program[VolumeCopy] = Program(
     steps=(
-        Step("check", StepKind.REPEATABLE, _check),
+        Step("check", StepKind.REPEATABLE, blocking(_check)),
         Step("copy", StepKind.REPEATABLE, _copy, undo=_uncopy),
-        Step("verify", StepKind.REPEATABLE, _verify),
-        Step("publish", StepKind.OBSERVABLE, _publish, holds=_is_published, undo=_withdraw),
+        Step("verify", StepKind.REPEATABLE, blocking(_verify)),
+        Step("set_aside", StepKind.REPEATABLE, blocking(_set_aside), undo=blocking(_put_back), applies=_is_forced),
+        Step("publish", StepKind.REPEATABLE, blocking(_publish), undo=blocking(_withdraw)),
+        Step("forget_former", StepKind.REPEATABLE, blocking(_forget_former), is_no_return=True, applies=_is_forced),
     ),
     resources=_resources,
 )

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from interlock.agent.domain import Domain, Volume, read_meta, write_meta
+from interlock.agent import durable, lineage
+from interlock.agent.domain import CHAIN_MAX, Domain, Volume
+from interlock.agent.image_chain import refuse_illegal
 from interlock.agent.publishing import discard_part, prepare_part, publish, refuse_existing, withdraw
 from interlock.agent.records import StepFailed
 from interlock.agent.resource_locks import Resource
-from interlock.agent.steps import Program, Step, StepKind, Work, domain_resource, image_resource
+from interlock.agent.steps import Program, Step, StepKind, Work, blocking, domain_resource, image_resource
 from interlock.verbs import Code, VolumeCreate, VolumeType
 
 Creating = Work[VolumeCreate]
 
 
-async def _check(work: Creating) -> None:
-    await work.host.blocking(_check_files, work)
-
-
-def _check_files(work: Creating) -> None:
+def _check(work: Creating) -> None:
     work.host.domains.usable(work.verb.storagedomainID)
     refuse_existing(_volume(work))
     parent = _parent(work)
@@ -32,14 +30,16 @@ def _check_files(work: Creating) -> None:
         )
     if int(meta.get("CAP", "0")) > work.verb.size:
         raise StepFailed(Code.VOLUME_CREATION_ERROR, f"size {work.verb.size} is less than its parent's")
-    _domain(work).check_chain(parent)
+    chain = _domain(work).check_chain(parent)
+    refuse_illegal(chain)
+    if len(chain) >= CHAIN_MAX:
+        raise StepFailed(
+            Code.VOLUME_CREATION_ERROR,
+            f"volume {parent.path.name} ends a chain of {len(chain)} volumes, as long as one may be; merge some",
+        )
 
 
-async def _make(work: Creating) -> None:
-    await work.host.blocking(_make_part, work)
-
-
-def _make_part(work: Creating) -> None:
+def _make(work: Creating) -> None:
     volume, parent, verb = _volume(work), _parent(work), work.verb
     part = prepare_part(volume)
     backing = (_relative(work, parent), parent.format) if parent is not None else None
@@ -47,17 +47,15 @@ def _make_part(work: Creating) -> None:
     made = work.host.qemu_img.info(part, verb.volFormat)
     if made.virtual_size < verb.size:
         raise StepFailed(Code.VOLUME_CREATION_ERROR, f"{part} has only {made.virtual_size} bytes")
+    if verb.initialSize is not None:
+        durable.allocate(part, verb.initialSize)
 
 
-async def _unmake(work: Creating) -> None:
-    await work.host.blocking(lambda: discard_part(_volume(work)))
+def _unmake(work: Creating) -> None:
+    discard_part(_volume(work))
 
 
-async def _publish(work: Creating) -> None:
-    await work.host.blocking(_publish_volume, work)
-
-
-def _publish_volume(work: Creating) -> None:
+def _publish(work: Creating) -> None:
     verb = work.verb
     publish(
         _volume(work),
@@ -76,26 +74,21 @@ def _is_published(work: Creating) -> bool:
     return _volume(work).exists()
 
 
-async def _withdraw(work: Creating) -> None:
-    await work.host.blocking(lambda: withdraw(_volume(work)))
+def _withdraw(work: Creating) -> None:
+    lineage.refuse_children(_domain(work), work.verb.imageID, [work.verb.volumeID])
+    withdraw(_volume(work))
 
 
-async def _mark_parent(work: Creating) -> None:
-    await work.host.blocking(_set_parent_place, work, VolumeType.LEAF, VolumeType.INTERNAL)
-
-
-async def _unmark_parent(work: Creating) -> None:
-    await work.host.blocking(_set_parent_place, work, VolumeType.INTERNAL, VolumeType.LEAF)
-
-
-def _set_parent_place(work: Creating, former: VolumeType, new: VolumeType) -> None:
-    """Says in the parent's description whether it has a child in its image. A shared one stays so."""
+def _mark_parent(work: Creating) -> None:
     parent = _parent(work)
-    if parent is None or not parent.meta_path.exists():
-        return
-    meta = read_meta(parent.meta_path)
-    if meta.get("VOLTYPE") == former.name:
-        write_meta(parent.meta_path, {**meta, "VOLTYPE": new.name})
+    if parent is not None:
+        lineage.mark_parent(parent)
+
+
+def _unmark_parent(work: Creating) -> None:
+    parent = _parent(work)
+    if parent is not None:
+        lineage.unmark_parent(parent)
 
 
 def _domain(work: Creating) -> Domain:
@@ -131,10 +124,10 @@ def _resources(verb: VolumeCreate) -> tuple[Resource, ...]:
 
 PROGRAM: Program[VolumeCreate] = Program(
     steps=(
-        Step("check", StepKind.REPEATABLE, _check),
-        Step("make", StepKind.REPEATABLE, _make, undo=_unmake),
-        Step("mark_parent", StepKind.REPEATABLE, _mark_parent, undo=_unmark_parent),
-        Step("publish", StepKind.OBSERVABLE, _publish, holds=_is_published, undo=_withdraw),
+        Step("check", StepKind.REPEATABLE, blocking(_check)),
+        Step("make", StepKind.REPEATABLE, blocking(_make), undo=blocking(_unmake)),
+        Step("mark_parent", StepKind.REPEATABLE, blocking(_mark_parent), undo=blocking(_unmark_parent)),
+        Step("publish", StepKind.OBSERVABLE, blocking(_publish), holds=_is_published, undo=blocking(_withdraw)),
     ),
     resources=_resources,
 )

@@ -1,4 +1,4 @@
-"""Commands on disks: adding one, making its image, and removing it."""
+"""Commands on disks: adding one, and making its image."""
 
 from dataclasses import replace
 
@@ -19,19 +19,14 @@ from interlock import (
     refuse,
     shared,
 )
-from interlock.vdsm import ImageDelete, VolumeCreate
-from interlock.virt.checks import disks_are_free, domain_is_active, name_is_free
-from interlock.virt.disk_rows import (
-    WIRE_FORMATS,
-    add_disk,
-    forget_disk,
-    image_is_absent,
-    mark_illegal,
-    nothing_was_made,
-    storage_locks,
-)
-from interlock.virt.entities import Disk, DiskFormat, DiskStatus, StorageDomain, Template, Vm, VmStatus
+from interlock.vdsm import BLANK_ID, VolumeCreate
+from interlock.virt.checks import disks_are_whole, domain_is_active, name_is_free
+from interlock.virt.commands.disk_removal import RemoveImage
+from interlock.virt.disk_rows import WIRE_FORMATS, domain_locks, judge_new_image, new_disk, storage_locks
+from interlock.virt.entities import Disk, DiskFormat, DiskStatus, StorageDomain, Vm, VmStatus
 from interlock.virt.parameters import Name, Size
+
+_SECTOR_BYTES = 512
 
 
 class AddDisk(Command[Ref[Disk]], name="disk.add"):
@@ -48,7 +43,7 @@ class AddDisk(Command[Ref[Disk]], name="disk.add"):
 
     def locks(self, db: Reader) -> Locks:
         vm = NO_LOCKS if self.vm is None else shared(self.vm)
-        return vm + shared(self.domain, db.get(self.domain).host)
+        return vm + domain_locks(db, (self.domain,))
 
     def validate(self, db: Reader) -> Refusals:
         yield from name_is_free(db, Disk, self.name)
@@ -60,19 +55,8 @@ class AddDisk(Command[Ref[Disk]], name="disk.add"):
                 yield refuse(f"VM {vm.name} is {vm.status}, so it takes no disk; name another VM, or none")
 
     def execute(self, db: Tx) -> Plan:
-        disk = Disk(
-            id=db.new(Disk).id,
-            name=self.name,
-            domain=self.domain,
-            image_id=db.new(Disk).id,
-            volume_id=db.new(Disk).id,
-            size=self.size,
-            format=self.format,
-            status=DiskStatus.LOCKED,
-            vm=self.vm,
-        )
-        add_disk(db, disk)
-        return part(CreateImage(disk=disk.ref))
+        disk = new_disk(db, self.name, domain=self.domain, size=self.size, format=self.format, vm=self.vm)
+        return part(CreateImage(disk=disk))
 
     def end_successfully(self, db: Tx) -> Ref[Disk]:
         (child,) = db.children(CreateImage)
@@ -85,7 +69,7 @@ class AddDisk(Command[Ref[Disk]], name="disk.add"):
 
 
 class CreateImage(Command[None], name="disk.create_image"):
-    """Make the image of a disk whose row was just added (a part of disk.add).
+    """Make the image of a disk whose row was just added (a part of disk.add and vm.add_from_template).
 
     It is a command of its own so that the new disk is locked: an image whose fate is unknown stays so.
     """
@@ -96,24 +80,29 @@ class CreateImage(Command[None], name="disk.create_image"):
         return f"Create the image of disk {db.get(self.disk).name}"
 
     def locks(self, db: Reader) -> Locks:
-        return exclusive(self.disk) + storage_locks(db, (self.disk,))
+        return exclusive(self.disk) + shared(*self._parents(db)) + storage_locks(db, (self.disk,))
 
     def validate(self, db: Reader) -> Refusals:
         disk = db.get(self.disk)
         if disk.status is not DiskStatus.LOCKED:
             yield refuse(f"disk {disk.name} is {disk.status}, not new; add another disk (disk.add)")
+        yield from disks_are_whole(db, self._parents(db))
 
     def execute(self, db: Tx) -> Plan:
         disk = db.get(self.disk)
         domain = db.get(disk.domain)
+        parent = None if disk.parent is None else db.get(disk.parent)
         verb = VolumeCreate(
             storagepoolID=str(domain.pool_id),
             storagedomainID=str(domain.id),
             imageID=str(disk.image_id),
             volumeID=str(disk.volume_id),
-            size=disk.size,
+            # A host rounds up so, and refuses a volume that is smaller than its parent.
+            size=-(-disk.size // _SECTOR_BYTES) * _SECTOR_BYTES,
             volFormat=WIRE_FORMATS[disk.format],
             desc=disk.name or "",
+            srcImgUUID=BLANK_ID if parent is None else str(parent.image_id),
+            srcVolUUID=BLANK_ID if parent is None else str(parent.volume_id),
         )
         return part(on_host(domain.host, verb, touches=(self.disk,)), step="CREATE_VOLUME")
 
@@ -121,57 +110,12 @@ class CreateImage(Command[None], name="disk.create_image"):
         db.put(replace(db.get(self.disk), status=DiskStatus.OK))
 
     def end_with_failure(self, db: Tx, failure: Failure) -> Plan:
-        if nothing_was_made(db.tasks(self), failure):
-            forget_disk(db, self.disk)
-        else:
-            mark_illegal(db, self.disk, failure.message)
+        judge_new_image(db, self.disk, db.tasks(self), failure)
         return NOTHING
 
     def compensate(self, db: Tx) -> Plan:
         return part(RemoveImage(disk=self.disk)) if db.exists(self.disk) else NOTHING
 
-
-class RemoveImage(Command[None], name="disk.remove_image"):
-    """Remove a disk with its image. If that fails the disk stays, ILLEGAL, and can be removed again.
-
-    The host's status is not asked for: an undo is worth a try even where the host is thought to be down.
-    """
-
-    disk: Ref[Disk]
-
-    def title(self, db: Reader) -> str:
-        return f"Remove disk {db.get(self.disk).name}"
-
-    def locks(self, db: Reader) -> Locks:
-        vm = db.get(self.disk).vm
-        held = NO_LOCKS if vm is None else shared(vm)
-        return exclusive(self.disk) + held + storage_locks(db, (self.disk,))
-
-    def validate(self, db: Reader) -> Refusals:
-        yield from disks_are_free(db, (self.disk,))
-        for template in db.find(Template, disks=self.disk):
-            yield refuse(f"disk {db.get(self.disk).name} belongs to template {template.name}; choose another disk")
-
-    def execute(self, db: Tx) -> Plan:
-        disk = db.get(self.disk)
-        domain = db.get(disk.domain)
-        db.put(replace(disk, status=DiskStatus.LOCKED))
-        verb = ImageDelete(
-            storagepoolID=str(domain.pool_id), storagedomainID=str(domain.id), imageID=str(disk.image_id)
-        )
-        return part(on_host(domain.host, verb, touches=(self.disk,)), step="DELETE_IMAGE")
-
-    def end_successfully(self, db: Tx) -> None:
-        forget_disk(db, self.disk)
-
-    def end_with_failure(self, db: Tx, failure: Failure) -> Plan:
-        tasks = db.tasks(self)
-        if not tasks:
-            db.restore()
-        elif image_is_absent(tasks):
-            # What the host says is not there cannot be removed, ever: only the row was left of the disk.
-            db.log(f"disk {db.get(self.disk).name} had no image any more; its row is removed", warning=True)
-            forget_disk(db, self.disk)
-        else:
-            mark_illegal(db, self.disk, failure.message)
-        return NOTHING
+    def _parents(self, db: Reader) -> tuple[Ref[Disk], ...]:
+        parent = db.get(self.disk).parent
+        return () if parent is None else (parent,)

@@ -1,4 +1,4 @@
-"""Commands on templates: making one from a stopped VM."""
+"""Commands on templates: making one from a stopped VM, and removing one."""
 
 from dataclasses import replace
 
@@ -13,31 +13,26 @@ from interlock import (
     Refusals,
     Tx,
     exclusive,
-    on_host,
     parallel,
     part,
     refuse,
     shared,
 )
-from interlock.vdsm import VolumeCopy, VolumeType
-from interlock.virt.checks import disks_are_whole, hosts_of_disks_are_up, name_is_free
-from interlock.virt.commands.disk import RemoveImage
-from interlock.virt.disk_rows import (
-    WIRE_FORMATS,
-    add_disk,
-    forget_disk,
-    mark_illegal,
-    nothing_was_made,
-    storage_locks,
+from interlock.vdsm import VolumeType
+from interlock.virt.checks import (
+    TEMPLATE_REMEDIES,
+    disks_are_free,
+    disks_are_whole,
+    hosts_of_disks_are_up,
+    name_is_free,
+    nothing_is_built_upon,
+    vm_is_down,
 )
-from interlock.virt.entities import Disk, DiskStatus, Template, TemplateStatus, Vm, VmStatus
+from interlock.virt.commands.disk_copy import volume_copy
+from interlock.virt.commands.disk_removal import RemoveImage
+from interlock.virt.disk_rows import judge_new_image, mark_illegal, storage_locks
+from interlock.virt.entities import Disk, DiskStatus, Template, TemplateStatus, Vm
 from interlock.virt.parameters import Name
-
-_REMEDIES = {
-    VmStatus.IMAGE_LOCKED: "wait until the job that adds it has ended",
-    VmStatus.REMOVING: "wait until the job that removes it has ended",
-    VmStatus.ILLEGAL: "it can only be removed (vm.remove)",
-}
 
 
 class CreateTemplate(Command[Ref[Template]], name="template.create"):
@@ -58,8 +53,7 @@ class CreateTemplate(Command[Ref[Template]], name="template.create"):
         yield from name_is_free(db, Template, self.name)
         for number in range(1, len(vm.disks) + 1):
             yield from name_is_free(db, Disk, self._copy_name(number))
-        if vm.status in _REMEDIES:
-            yield refuse(f"VM {vm.name} is {vm.status}; {_REMEDIES[vm.status]}")
+        yield from vm_is_down(db, self.vm)
         yield from disks_are_whole(db, vm.disks)
         yield from hosts_of_disks_are_up(db, vm.disks)
 
@@ -77,7 +71,7 @@ class CreateTemplate(Command[Ref[Template]], name="template.create"):
 
     def end_successfully(self, db: Tx) -> Ref[Template]:
         template = db.named(Template, self.name)
-        assert template is not None  # this command added it, and nobody removes templates
+        assert template is not None  # this command added it, and nobody removes a template that is LOCKED
         copies = tuple(child.command.copy for child in db.children(CreateImageTemplate))
         db.put(replace(template, status=TemplateStatus.OK, disks=copies))
         return template.ref
@@ -123,7 +117,6 @@ class CreateImageTemplate(Command[None], name="template.create_image"):
 
     def execute(self, db: Tx) -> Plan:
         source = db.get(self.source)
-        domain = db.get(source.domain)
         copy = replace(
             source,
             id=self.copy.id,
@@ -132,34 +125,58 @@ class CreateImageTemplate(Command[None], name="template.create_image"):
             volume_id=db.new(Disk).id,
             status=DiskStatus.LOCKED,
             vm=None,
+            parent=None,
         )
-        add_disk(db, copy)
-        verb = VolumeCopy(
-            storagepoolID=str(domain.pool_id),
-            storagedomainID=str(domain.id),
-            imageID=str(source.image_id),
-            volumeID=str(source.volume_id),
-            dstSdUUID=str(domain.id),
-            dstImgUUID=str(copy.image_id),
-            dstVolUUID=str(copy.volume_id),
-            desc=self.name,
-            volType=VolumeType.SHARED,
-            volFormat=WIRE_FORMATS[copy.format],
-        )
-        return part(on_host(domain.host, verb, touches=(self.copy,)), step="COPY_IMAGE")
+        db.add(copy)
+        return volume_copy(db, self.source, self.copy, VolumeType.SHARED)
 
     def end_successfully(self, db: Tx) -> None:
         db.put(replace(db.get(self.copy), status=DiskStatus.OK))
 
     def end_with_failure(self, db: Tx, failure: Failure) -> Plan:
-        tasks = db.tasks(self)
-        if not tasks:
-            db.restore()
-        elif nothing_was_made(tasks, failure):
-            forget_disk(db, self.copy)
-        else:
-            mark_illegal(db, self.copy, failure.message)
+        judge_new_image(db, self.copy, db.tasks(self), failure)
         return NOTHING
 
     def compensate(self, db: Tx) -> Plan:
         return part(RemoveImage(disk=self.copy)) if db.exists(self.copy) else NOTHING
+
+
+class RemoveTemplate(Command[None], name="template.remove"):
+    """Remove a template upon whose disks no others are built, with its disks.
+
+    If a disk cannot be removed the template stays, ILLEGAL, with the disks that remain; remove it again then.
+    """
+
+    template: Ref[Template]
+
+    def title(self, db: Reader) -> str:
+        return f"Remove template {db.get(self.template).name}"
+
+    def locks(self, db: Reader) -> Locks:
+        disks = db.get(self.template).disks
+        return exclusive(self.template, *disks) + storage_locks(db, disks)
+
+    def validate(self, db: Reader) -> Refusals:
+        template = db.get(self.template)
+        if template.status in (TemplateStatus.LOCKED, TemplateStatus.REMOVING):
+            yield refuse(f"template {template.name} is {template.status}; {TEMPLATE_REMEDIES[template.status]}")
+        yield from disks_are_free(db, template.disks)
+        yield from nothing_is_built_upon(db, template.disks)
+        yield from hosts_of_disks_are_up(db, template.disks)
+
+    def execute(self, db: Tx) -> Plan:
+        template = db.get(self.template)
+        db.put(replace(template, status=TemplateStatus.REMOVING))
+        return parallel(*(part(RemoveImage(disk=disk)) for disk in template.disks))
+
+    def end_successfully(self, db: Tx) -> None:
+        db.remove(self.template)
+
+    def end_with_failure(self, db: Tx, failure: Failure) -> Plan:
+        if db.children(RemoveImage):
+            template = db.get(self.template)
+            db.put(replace(template, status=TemplateStatus.ILLEGAL))
+            db.log(f"template {template.name} is ILLEGAL: {failure.message}", warning=True)
+        else:
+            db.restore()
+        return NOTHING

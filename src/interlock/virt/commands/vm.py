@@ -17,18 +17,20 @@ from interlock import (
     parallel,
     part,
     refuse,
-    shared,
 )
-from interlock.virt.checks import disks_are_free, domain_is_active, hosts_of_disks_are_up, name_is_free
-from interlock.virt.commands.disk import AddDisk, RemoveImage
-from interlock.virt.disk_rows import mark_illegal, storage_locks
+from interlock.virt.checks import (
+    VM_REMEDIES,
+    disks_are_free,
+    domain_is_active,
+    hosts_of_disks_are_up,
+    name_is_free,
+    nothing_is_built_upon,
+)
+from interlock.virt.commands.disk import AddDisk
+from interlock.virt.commands.disk_removal import RemoveImage
+from interlock.virt.disk_rows import domain_locks, judge_new_vm, storage_locks
 from interlock.virt.entities import Disk, StorageDomain, Vm, VmStatus
 from interlock.virt.parameters import DiskSpecs, Name
-
-_REMEDIES = {
-    VmStatus.IMAGE_LOCKED: "wait until the job that adds it has ended",
-    VmStatus.REMOVING: "wait until the job that removes it has ended",
-}
 
 
 class AddVm(Command[Ref[Vm]], name="vm.add"):
@@ -42,9 +44,7 @@ class AddVm(Command[Ref[Vm]], name="vm.add"):
         return f"Add VM {self.name}"
 
     def locks(self, db: Reader) -> Locks:
-        if self.domain is None:
-            return NO_LOCKS
-        return shared(self.domain, db.get(self.domain).host)
+        return NO_LOCKS if self.domain is None else domain_locks(db, (self.domain,))
 
     def validate(self, db: Reader) -> Refusals:
         yield from name_is_free(db, Vm, self.name)
@@ -81,15 +81,8 @@ class AddVm(Command[Ref[Vm]], name="vm.add"):
             return NOTHING
         # By the children's ref, not by name: only theirs is certainly the VM of this command.
         vm = added[0].command.vm
-        if vm is None or not db.exists(vm):
-            return NOTHING
-        remaining = db.get(vm).disks
-        for disk in remaining:
-            mark_illegal(db, disk, failure.message)
-        if remaining:
-            db.put(replace(db.get(vm), status=VmStatus.ILLEGAL))
-        else:
-            db.remove(vm)
+        if vm is not None and db.exists(vm):
+            judge_new_vm(db, vm, failure)
         return NOTHING
 
     def _disk_names(self) -> list[str]:
@@ -114,10 +107,11 @@ class RemoveVm(Command[None], name="vm.remove"):
 
     def validate(self, db: Reader) -> Refusals:
         vm = db.get(self.vm)
-        if vm.status in _REMEDIES:
-            yield refuse(f"VM {vm.name} is {vm.status}; {_REMEDIES[vm.status]}")
+        if vm.status in (VmStatus.IMAGE_LOCKED, VmStatus.REMOVING):
+            yield refuse(f"VM {vm.name} is {vm.status}; {VM_REMEDIES[vm.status]}")
         yield from disks_are_free(db, vm.disks)
         if not self.keep_disks:
+            yield from nothing_is_built_upon(db, vm.disks)
             yield from hosts_of_disks_are_up(db, vm.disks)
 
     def execute(self, db: Tx) -> Plan:
@@ -155,7 +149,7 @@ class RemoveAllVmImages(Command[None], name="vm.remove_images"):
         vm = db.get(self.vm)
         # REMOVING is what the VM is while vm.remove has its disks removed with this very command.
         if vm.status is VmStatus.IMAGE_LOCKED:
-            yield refuse(f"VM {vm.name} is {vm.status}; {_REMEDIES[vm.status]}")
+            yield refuse(f"VM {vm.name} is {vm.status}; {VM_REMEDIES[vm.status]}")
 
     def execute(self, db: Tx) -> Plan:
         return parallel(*(part(RemoveImage(disk=disk)) for disk in db.get(self.vm).disks))
