@@ -1,4 +1,4 @@
-"""The agent as a person at its host meets it: real processes, the command line, the service manager."""
+"""What a person at a host sees of its agent's tasks, and changes, with the command line and a real agent."""
 
 from __future__ import annotations
 
@@ -7,22 +7,27 @@ import json
 import os
 import pwd
 import re
+import shutil
+import signal
+import stat
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+import pytest
+
+from interlock.agent.door import socket_path
+from interlock.wire.client import RpcError
+from interlock.wire.jsonrpc import METHOD_NOT_FOUND
 from tests.agent.asked import POOL, fresh, headers
-from tests.agent.processes import WAIT_S, AgentProcess, Caller, agent_process, connected, running, until
+from tests.agent.at_host import INTERLOCK, Ran, at_host, logged, ran
+from tests.agent.processes import WAIT_S, agent_process, running
+from tests.agent.scripted_agent import script, task
 
-UNIT = Path(__file__).parents[2] / "packaging" / "interlock-agent.service"
-SIZE = 8 << 20
 #: So slow that a copy does not end by itself within a test.
 CRAWL = ("--copy-rate-bytes-per-s", str(1 << 18))
-INTERLOCK = (sys.executable, "-m", "interlock.cli")
 #: Runs the command line as user 65534, having read its code as root.
 AS_NOBODY = """
 import os, sys
@@ -31,86 +36,6 @@ from interlock.cli.program import run
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
 sys.exit(run(sys.argv[1:]))
 """
-
-
-@dataclass(frozen=True)
-class Ran:
-    """What a run of the command line did."""
-
-    code: int
-    out: str
-    err: str
-
-
-async def ran(*command: str, **variables: str) -> Ran:
-    """Runs a program to its end, while this process goes on answering."""
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env={**os.environ, **variables},
-    )
-    out, err = await asyncio.wait_for(process.communicate(), WAIT_S)
-    assert "Traceback" not in err.decode()
-    return Ran(process.returncode or 0, out.decode(), err.decode())
-
-
-@dataclass
-class AtHost:
-    """A person at the host of an agent, and a coordinator's connection to it."""
-
-    agent: AgentProcess
-    caller: Caller
-
-    async def interlock(self, *words: str) -> Ran:
-        return await ran(*INTERLOCK, "agent", *words, INTERLOCK_AGENT_STATE=str(self.agent.state))
-
-    async def shown(self, task_id: str) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads((await self.interlock("show", task_id, "-o", "json")).out)
-        return found
-
-    async def copying(self, flow: str) -> Copying:
-        """A copy under way, whose child is at work, and the task that made its source."""
-        domain = await self.caller.domain(self.agent.root)
-        image, volume = await self.caller.volume(domain, SIZE)
-        (self.agent.root / domain / "images" / image / volume).write_bytes(os.urandom(SIZE))
-        params = {
-            "storagepoolID": POOL,
-            "storagedomainID": domain,
-            "imageID": image,
-            "volumeID": volume,
-            "dstSdUUID": domain,
-            "dstImgUUID": fresh(),
-            "dstVolUUID": fresh(),
-        }
-        (source,) = await self.caller.call("Host.getAllTasksStatuses")
-        task_id = fresh()
-        await self.caller.call("Volume.copy", headers(flow, 3), taskID=task_id, **params)
-        await until(lambda: running(self.agent.job(task_id)), "the copy's process runs")
-        return Copying(task_id, source, params, self.agent.root / domain / "images")
-
-
-@dataclass(frozen=True)
-class Copying:
-    """A copy's task, its source's, its parameters, and where images lie."""
-
-    id: str
-    source: str
-    params: dict[str, Any]
-    images: Path
-
-
-@asynccontextmanager
-async def at_host(folder: Path, *options: str) -> AsyncIterator[AtHost]:
-    async with agent_process(folder, *options) as agent, connected(await agent.start()) as caller:
-        yield AtHost(agent, caller)
-
-
-def logged(folder: Path, event: str) -> list[dict[str, Any]]:
-    """The lines of an agent's JSON log about an event, without their times."""
-    lines = [json.loads(line) for line in (folder / "log").read_text().splitlines() if line.startswith("{")]
-    return [{key: line[key] for key in line if key != "timestamp"} for line in lines if line["event"] == event]
 
 
 def age_is_cut(line: str) -> list[str]:
@@ -138,8 +63,29 @@ async def test_a_person_sees_what_a_host_does_and_stops_it(tmp_path: Path) -> No
         assert process == {"name": "copy", "pid": child.pid, "is_running": True}
         assert told.pop("created_at").endswith("+00:00")
         assert told.pop("progress") in {None, *range(100)}
-        print(told)
-        print((await host.interlock("show", copy.id)).out)
+        defaults = {"postZero": False, "force": False, "discard": False, "desc": ""}
+        params = told.pop("params")
+        assert params == {**params, **copy.params, **defaults}
+        assert told == {
+            "id": copy.id,
+            "verb": "Volume.copy",
+            "state": "running",
+            "result": "",
+            "code": 0,
+            "flow": flow,
+            "message": "running job 2 of 4",
+            "inner_state": "running",
+            "term": 3,
+            "correlation_id": None,
+            "is_host_job": False,
+            "is_stopping": False,
+            "is_giving_up": False,
+            "steps_done": 1,
+            "to_undo": ["copy"],
+        }
+        text = (await host.interlock("show", copy.id)).out
+        assert "\nstate       running (running)\ncode        0\nmessage     running job 2 of 4\n" in text
+        assert f"\ncopy  {child.pid}" in text
 
         stopped = await host.interlock("stop", copy.id)
         assert (stopped.code, stopped.err) == (0, "")
@@ -156,3 +102,153 @@ async def test_a_person_sees_what_a_host_does_and_stops_it(tmp_path: Path) -> No
         "verb": "Task.stop",
         "params": {"taskID": copy.id},
     }
+
+
+async def test_a_task_that_succeeded_is_reverted_and_cleared(tmp_path: Path) -> None:
+    async with at_host(tmp_path, "--json-logs") as host:
+        domain = await host.caller.domain(host.agent.root)
+        image, _ = await host.caller.volume(domain, 1 << 20)
+        (made,) = await host.caller.call("Host.getAllTasksStatuses")
+        late = await host.interlock("stop", made)
+        assert late.out.splitlines()[-1].startswith(f"task {made} ended: success: ")
+        assert (late.code, late.err) == (
+            1,
+            f"interlock: task {made} had succeeded before it could be stopped; `interlock agent revert` undoes it\n",
+        )
+        reverted = await host.interlock("revert", made.upper(), "-o", "json")
+        status = json.loads(reverted.out)
+        assert (reverted.code, status["result"], status["message"]) == (
+            0,
+            "cleanSuccess",
+            "value=the task was reverted abortedcode=411",
+        )
+        assert not (host.agent.root / domain / "images" / image).exists()
+        again = await host.interlock("revert", made)
+        assert (again.code, again.out) == (1, "")
+        assert again.err.startswith(f"interlock: task {made} is recovered and cannot be undone")
+        assert await host.interlock("clear", made) == Ran(0, f"task {made} is cleared\n", "")
+        assert (await host.interlock("show", made)).err == (
+            f"interlock: task {made} is not known here; `interlock agent tasks` lists those that are (code 401)\n"
+        )
+        assert await host.caller.call("Host.getAllTasksStatuses") == {}
+    (refused,) = logged(tmp_path, "person_refused")
+    assert (refused["verb"], refused["params"], refused["code"]) == ("Task.revert", {"taskID": made}, 441)
+    verbs = [line["verb"] for line in logged(tmp_path, "person_asked")]
+    assert verbs == ["Task.stop", "Task.revert", "Task.revert", "Task.clear"]
+
+
+async def test_a_beginning_of_several_ids_is_refused_with_their_names(tmp_path: Path) -> None:
+    async with at_host(tmp_path) as host:
+        domain = await host.caller.domain(host.agent.root)
+        for _ in range(2):
+            await host.caller.volume(domain, 1 << 20)
+        first, second = sorted(await host.caller.call("Host.getAllTasksStatuses"))
+        same = first[: next(at for at in range(36) if first[at] != second[at])]
+        assert await host.interlock("stop", same) == Ran(
+            1, "", f"interlock: {same} is the beginning of 2 tasks: {first}, {second}; give more of it (code 401)\n"
+        )
+
+
+async def test_a_long_list_is_cut_and_says_so(tmp_path: Path) -> None:
+    async with at_host(tmp_path) as host:
+        domain = await host.caller.domain(host.agent.root)
+        flow = fresh()
+        ids = [fresh() for _ in range(51)]
+        for task_id in ids:
+            params = {"storagepoolID": POOL, "storagedomainID": domain, "imageID": fresh()}
+            await host.caller.call("Image.delete", headers(flow, 1), taskID=task_id, **params)
+        for task_id in ids:
+            await host.caller.ended(task_id)
+        few = await host.interlock("tasks")
+        assert [line.split()[0] for line in few.out.splitlines()] == ["TASK", *reversed(ids[1:])]
+        assert few.err == "interlock: 50 of 51 tasks are shown; --all shows the rest\n"
+        everything = await host.interlock("tasks", "--all", "-o", "json")
+        told = json.loads(everything.out)
+        assert ([each["id"] for each in told["tasks"]], told["total"], told["unfinished"]) == (ids[::-1], 51, 0)
+        assert everything.err == ""
+
+
+async def test_only_people_at_the_host_are_told_everything(tmp_path: Path) -> None:
+    async with at_host(tmp_path) as host:
+        for method, params in (("Agent.getTasks", {"limit": 1}), ("Agent.getTask", {"taskID": fresh()})):
+            with pytest.raises(RpcError) as unknown:
+                await host.caller.call(method, **params)
+            assert unknown.value.code == METHOD_NOT_FOUND
+
+
+@pytest.mark.parametrize("is_interrupted", [True, False])
+async def test_who_leaves_before_the_end_is_told_how_to_come_back(tmp_path: Path, is_interrupted: bool) -> None:
+    cleaning = task("cleaning")
+    command = [*INTERLOCK, "agent", "stop", cleaning["id"], "--state-dir", str(tmp_path)]
+    limit = [] if is_interrupted else ["--timeout", "0"]
+    async with script(tmp_path, cleaning, True, cleaning) as agent:
+        process = await asyncio.create_subprocess_exec(*command, *limit, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert process.stdout is not None
+        line = await asyncio.wait_for(process.stdout.readline(), WAIT_S)
+        assert line.decode() == f"task {cleaning['id']} cleaning\n"
+        if is_interrupted:
+            process.send_signal(signal.SIGINT)
+        out, err = await asyncio.wait_for(process.communicate(), WAIT_S)
+    goes_on = f"task {cleaning['id']} goes on; `interlock agent show {cleaning['id']} --state-dir {tmp_path}` shows it"
+    reasons = [goes_on] if is_interrupted else ["not over within 0 s", goes_on]
+    assert (process.returncode, out) == (5, b"")
+    assert err.decode().splitlines() == [f"interlock: {reason}" for reason in reasons]
+    assert agent.methods[:3] == ["Agent.getTask", "Task.stop", "Agent.getTask"]
+
+
+@pytest.mark.parametrize(
+    ("result", "code", "reason"),
+    [
+        ("cleanSuccess", 0, ""),
+        ("cleanFailure", 1, "interlock: something of task {} may remain on this host\n"),
+    ],
+)
+async def test_the_exit_code_tells_whether_something_may_remain(
+    tmp_path: Path, result: str, code: int, reason: str
+) -> None:
+    end = task("finished", result)
+    async with script(tmp_path, end, True, end) as agent:
+        stopped = await ran(*INTERLOCK, "agent", "stop", end["id"], "--force", "--state-dir", str(tmp_path))
+    told = f"task {end['id']} finished\ntask {end['id']} ended: {result}: m\n"
+    assert stopped == Ran(code, told, reason.format(end["id"]))
+    assert agent.calls[1] == ("Task.stop", {"taskID": end["id"], "force": True})
+
+
+async def test_a_killed_agent_is_told_as_absent_and_its_successor_answers_in_its_place(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    expected = (
+        f"interlock: no agent answers on {state}/agent.sock; start it, or name its state folder with --state-dir\n"
+    )
+    command = (*INTERLOCK, "agent", "tasks")
+    async with agent_process(tmp_path) as agent:
+        await agent.start()
+        agent.end(signal.SIGKILL)
+        assert socket_path(state).is_socket()  # as a killed agent leaves it
+        assert await ran(*command, "--state-dir", str(state)) == Ran(1, "", expected)
+        await agent.start()
+        assert (await ran(*command, "--state-dir", str(state))).code == 0
+        agent.end(signal.SIGTERM)
+    assert not socket_path(state).exists()
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user may pass through, as the ones of pytest are not."""
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user to be refused")
+@pytest.mark.parametrize("state_mode", [0o700, 0o755])
+async def test_other_users_are_refused(open_folder: Path, state_mode: int) -> None:
+    state = open_folder / "state"
+    state.mkdir()
+    state.chmod(state_mode)
+    async with agent_process(open_folder) as agent:
+        await agent.start()
+        assert stat.S_IMODE(socket_path(state).lstat().st_mode) == 0o600
+        denied = await ran(sys.executable, "-c", AS_NOBODY, "agent", "tasks", "--state-dir", str(state))
+    remedy = "be root, or the user who runs the agent (sudo -u …)"
+    assert denied == Ran(4, "", f"interlock: you may not use {state}/agent.sock; {remedy}\n")

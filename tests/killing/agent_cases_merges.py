@@ -140,6 +140,7 @@ MERGED = [
         obstructed(chain_of_two, *BASE_META_ASIDE),
         about="failing before",
         end=undone(Code.GENERAL),
+        raises="agent_write:1",
     ),
     Case(StoragePoolPrepareMerge, PREPARE, larger_top, prepared),
     Case(
@@ -148,6 +149,7 @@ MERGED = [
         obstructed(larger_top, *BASE_META_ASIDE),
         about="failing when described",
         end=undone(Code.GENERAL),
+        raises="agent_write:1",
     ),
     Case(StoragePoolFinalizeMerge, FINALIZE, merged_before, finalized),
     Case(
@@ -156,6 +158,7 @@ MERGED = [
         obstructed(merged_before, *BASE_META_ASIDE),
         about="failing at the base",
         end=undone(Code.GENERAL),
+        raises="agent_write:3",
     ),
 ]
 JOBS_AND_DOMAINS = [

@@ -13,7 +13,7 @@ IMAGE, NEW_IMAGE, TEMPLATE = id_of(0x1A), id_of(0x1B), id_of(0x1C)
 BASE, TOP, LEAF, NEW, SHARED = id_of(0xA), id_of(0xB), id_of(0xC), id_of(0xD), id_of(0xE)
 
 #: What the volumes show, block by block.
-BASE_SHOWS, TOP_SHOWS, LEAF_SHOWS = b"\1\2\3\4", b"\1\6\3\4", b"\1\6\7\4"
+BASE_SHOWS, TOP_SHOWS, LEAF_SHOWS = b"\1\0\3\4", b"\1\6\3\4", b"\1\6\7\4"
 
 IN_SD = {"storagepoolID": POOL, "storagedomainID": SD, "imageID": IMAGE}
 TO_SD2 = {**IN_SD, "dstSdUUID": SD2}

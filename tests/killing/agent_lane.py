@@ -22,7 +22,7 @@ _NEWS_S = 0.1
 #: `fail` and `slow` hold patterns of arguments: what matches the one is refused, a copy that matches the other crawls.
 _QEMU_IMG = """#!/bin/sh
 read -r fail <"$0.fail"; read -r slow <"$0.slow"
-case "$*" in $fail) echo refused >&2; exit 1;; $slow) verb=$1; shift; exec qemu-img "$verb" -r 4096 "$@";; esac
+case "$*" in $fail) echo refused >&2; exit 1;; $slow) verb=$1; shift; exec qemu-img "$verb" -r 1024 "$@";; esac
 exec qemu-img "$@"
 """
 

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from interlock.agent import durable
+from interlock.agent.deleting import remove_empty
 from interlock.agent.domain import Volume, volume_meta, write_meta
 from interlock.agent.qemu_img import QemuImg
 from interlock.agent.records import StepFailed
@@ -31,7 +32,7 @@ def discard_part(volume: Volume, *, is_folder_kept: bool = False) -> None:
         return
     durable.remove_file(volume.part_path)
     if not is_folder_kept:
-        _remove_empty(volume.path.parent)
+        remove_empty(volume.path.parent)
 
 
 def publish(
@@ -72,9 +73,4 @@ def withdraw(volume: Volume) -> None:
     durable.remove_file(volume.meta_path)
     durable.remove_file(volume.meta_path.with_name(volume.meta_path.name + ".new"))
     durable.remove_file(volume.path)
-    _remove_empty(volume.path.parent)
-
-
-def _remove_empty(folder: Path) -> None:
-    if not any(folder.iterdir()):
-        durable.remove_folder(folder)
+    remove_empty(volume.path.parent)

@@ -19,11 +19,16 @@ LISTED, LISTED_MAX = 50, 10_000
 TaskId = Annotated[
     str, typer.Argument(metavar="ID", help="The task's id, or enough of its beginning.", show_default=False)
 ]
+#: whoever may not read these is told so by who tries, and with another exit code
 StateDir = Annotated[
     Path | None,
-    typer.Option(help=f"The agent's state folder (default: --config's, ${STATE_VARIABLE}, {STATE_DEFAULT})."),
+    typer.Option(
+        help=f"The agent's state folder (default: --config's, ${STATE_VARIABLE}, {STATE_DEFAULT}).", readable=False
+    ),
 ]
-Config = Annotated[Path | None, typer.Option(help="The agent's configuration file, which names its state folder.")]
+Config = Annotated[
+    Path | None, typer.Option(help="The agent's configuration file, which names its state folder.", readable=False)
+]
 Timeout = Annotated[float | None, typer.Option(min=0, help="Seconds; what was begun goes on. Exit code 5.")]
 
 

@@ -37,7 +37,10 @@ def states_of(history: History, number: int) -> list[State]:
     """So many different states, as many of each kind."""
     found: dict[tuple[int, frozenset[tuple[Path, bytes]]], State] = {}
     for kind_number, kind in enumerate(KINDS, start=1):
-        while len(found) < number * kind_number // len(KINDS):
+        wanted = number * kind_number // len(KINDS)
+        for _ in range(50 * number):
+            if len(found) == wanted:
+                break
             operations = history.random.randint(1, len(history.files.history))
             disk = history.files.history[operations - 1]
             if is_open(disk, kind):

@@ -8,6 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from random import Random
 
+import pytest
+from structlog.testing import capture_logs
+
 from interlock.agent.journal import Journal
 from interlock.agent.journal_format import Entry
 from interlock.agent.leavings import may_have_left
@@ -27,6 +30,13 @@ STATES = 700
 TRIES_MAX = 1_000
 SECOND_CRASHES = 300
 NEXT: Entry = {"kind": "terms", "terms": {id_of(1): 1}}
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    """Hundreds of damaged journals are hundreds of log lines."""
+    with capture_logs():
+        yield
 
 
 class Life:

@@ -49,7 +49,7 @@ KINDS: Mapping[str, Callable[[Disk, Random], Contents]] = {"prefix": prefix, "to
 def is_open(disk: Disk, kind: str) -> bool:
     """Whether a crash at this moment could leave more than one state of this kind."""
     files = [file for table in disk.tables for file in table.values()]
-    return kind == "prefix" or any(file.changes and file.changes[0].at > 0 for file in files)
+    return kind == "prefix" or any(change.at > 0 for file in files for change in file.changes)
 
 
 def _world(disk: Disk, random: Random, left_of: Callable[[Unsynced], bytes]) -> Contents:

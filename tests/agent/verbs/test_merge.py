@@ -82,6 +82,22 @@ async def test_a_volume_in_the_middle_is_merged_and_the_one_above_is_built_upon_
     )
 
 
+@pytest.mark.parametrize(("length", "place"), [(2, "LEAF"), (3, "INTERNAL")], ids=["leaf", "middle"])
+async def test_what_was_merged_away_is_deleted_and_a_whole_chain_is_left(
+    domain: Domain, length: int, place: str
+) -> None:
+    found = await chain(domain, length)
+    base, top, *above = found.volumes
+    await merge_all(found, 1)
+    task_id = await domain.asked.call("Volume.delete", {**domain.names(found.image), "volumeID": top})
+    assert (await domain.asked.result(task_id))[0] == "success"
+    assert await domain.asked.call("Image.getVolumes", domain.names(found.image)) == [base, *above]
+    assert found.meta(base)["VOLTYPE"] == place
+    copied = (fresh(), fresh())
+    assert (await domain.copy(found.image, [base, *above][-1], copied))[0] == "success"
+    assert shown(domain.path(*copied)) == layers(*[1] * (length - 1), 2)
+
+
 async def test_what_was_merged_away_may_be_followed_by_the_next_merge(domain: Domain) -> None:
     found = await chain(domain, 3)
     base, middle, _ = found.volumes
@@ -159,7 +175,7 @@ async def test_an_illegal_top_is_not_merged_since_its_base_may_have_been_written
 
 @pytest.mark.parametrize("call", [prepare, merge, finalize])
 @pytest.mark.parametrize(
-    "wrong", ["upside down", "grandparent", "description", "header", "base is the leaf", "two children"]
+    "wrong", ["upside down", "grandparent", "description", "header", "base is leaf", "two children"]
 )
 async def test_volumes_that_are_not_parent_and_child_are_not_merged(domain: Domain, call: Any, wrong: str) -> None:
     found = await chain(domain, 3)
@@ -174,7 +190,7 @@ async def test_volumes_that_are_not_parent_and_child_are_not_merged(domain: Doma
         case "header":
             rebase = ["qemu-img", "rebase", "-u", "-f", "qcow2", "-b", base, "-F", "qcow2", str(found.path(top))]
             subprocess.run(rebase, check=True)
-        case "base is the leaf":
+        case "base is leaf":
             found.describe(middle, VOLTYPE="LEAF")
         case _:
             other = found.path(fresh())
