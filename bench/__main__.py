@@ -8,12 +8,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import ceiling, disk, fsyncs, parts, peers, report, statements, throughput
+from bench import agent_copy, agent_tasks, ceiling, disk, fsyncs, parts, peers, report, statements, throughput
 from bench.report import Results
 from interlock import logs
 
 #: by how much a run of a peer is shorter: they are slower by an order of magnitude
 PEER_SHARE = 30
+#: of a copy by the agent and one by qemu-img
+COPY_PAIRS = 5
 
 
 def main() -> None:
@@ -48,7 +50,10 @@ async def _measure(folder: Path, commands: int, runs: int) -> Results:
     _say("peers")
     for peer in peers.PEERS:
         measured.append(await asyncio.to_thread(peers.measure, peer, folder, commands // PEER_SHARE, runs))
-    return Results(here, tuple(measured), counts, synced, went)
+    _say("the agent")
+    tasks = await agent_tasks.measure(folder, runs)
+    copies = await agent_copy.measure(folder, COPY_PAIRS)
+    return Results(here, tuple(measured), counts, synced, went, tuple(tasks), copies)
 
 
 def _say(what: str) -> None:

@@ -2,6 +2,7 @@
 
 import platform
 import sqlite3
+import statistics
 import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -9,6 +10,7 @@ from datetime import UTC, datetime
 from os import cpu_count, getloadavg
 from typing import Any
 
+from bench.agent_copy import Copies
 from bench.fsyncs import Fsyncs
 from bench.parts import Parts
 from bench.runs import Measured, Spread
@@ -40,6 +42,9 @@ class Results:
     counts: Counts
     fsyncs: Fsyncs | None
     parts: Parts
+    #: The agent's tasks that do nothing, per minute, one figure for each run.
+    agent_tasks_per_min: tuple[float, ...]
+    agent_copies: Copies
 
 
 def machine(fdatasync_ms: float) -> Machine:
@@ -75,7 +80,9 @@ def as_text(results: Results) -> str:
         f"{here.at}  {here.processor}, {here.cores} cores, load {here.load}\n{here.python}, SQLite {here.sqlite}, "
         f"WAL, synchronous=FULL, fdatasync of a page {here.fdatasync_ms:.2f} ms"
     )
-    return "\n\n".join((head, _rates(results.measured), _costs(results.counts, results.fsyncs), _parts(results.parts)))
+    return "\n\n".join(
+        (head, _rates(results.measured), _costs(results.counts, results.fsyncs), _parts(results.parts), _agent(results))
+    )
 
 
 def _rates(measured: Sequence[Measured]) -> str:
@@ -127,6 +134,22 @@ def _parts(parts: Parts) -> str:
     rows.append(("all", f"{counted:.3f}", f"{counted / parts.cpu_ms:.1%}", ""))
     title = f"WHERE THE TIME GOES ({parts.commands:,} commands, {parts.per_s:,.0f}/s while being watched)"
     return f"{title}\n{table(rows)}\npassed: includes waiting for the disk and for Python's interpreter lock"
+
+
+def _agent(results: Results) -> str:
+    rates, copies = sorted(results.agent_tasks_per_min), results.agent_copies
+    rows = [
+        ("", "min", "median", "max"),
+        ("tasks that do nothing, per minute", *(f"{each:,.0f}" for each in _three(rates))),
+        ("Volume.copy of 1 GiB, s", *(f"{each:.2f}" for each in _three(copies.agent_s))),
+        ("the same qemu-img convert and an fsync, s", *(f"{each:.2f}" for each in _three(copies.plain_s))),
+    ]
+    ratio = f"a copy by the agent takes {copies.ratio:.3f} times as long (median of {len(copies.agent_s)} pairs)"
+    return f"THE AGENT (journal with fsync before every answer)\n{table(rows)}\n{ratio}"
+
+
+def _three(figures: Sequence[float]) -> tuple[float, float, float]:
+    return min(figures), statistics.median(figures), max(figures)
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

@@ -27,7 +27,7 @@ from tests.agent.processes import WAIT_S, agent_process, running
 from tests.agent.scripted_agent import script, task
 
 #: So slow that a copy does not end by itself within a test.
-CRAWL = ("--copy-rate-bytes-per-s", str(1 << 18))
+CRAWL = ("--copy-rate-bytes-per-s", str(1 << 16))
 #: Runs the command line as user 65534, having read its code as root.
 AS_NOBODY = """
 import os, sys

@@ -86,7 +86,7 @@ async def test_a_configuration_file_starts_an_agent(tmp_path: Path) -> None:
     config = tmp_path / "agent.toml"
     config.write_text(
         f'name = "from-file"\nstate_dir = "{tmp_path}/state"\nstorage_roots = ["{tmp_path}/storage"]\n'
-        "plain = true\nlisten_port = 0\nunfinished_tasks_max = 1\ncopy_rate_bytes_per_s = 262144\n"
+        "plain = true\nlisten_port = 0\nunfinished_tasks_max = 1\ncopy_rate_bytes_per_s = 65536\n"
     )
     async with agent_process(tmp_path) as agent:
         command = [*INTERLOCK, "agent", "--config", str(config)]

@@ -24,6 +24,7 @@ def test_a_budget_that_is_used_up_is_waited_for_until_it_is_worth_it() -> None:
     pace = Pace(Limits(frames_burst_max=50, frames_per_s_max=100.0))
     taken(pace, 0.0)
     assert pace.wait_s(0.0) == pytest.approx(0.1)
+    assert pace.wait_s(0.005) == pytest.approx(0.095)
     assert taken(pace, 0.1) == 10
 
 

@@ -160,7 +160,7 @@ class Connection(asyncio.Protocol):
             self.after("beat", interval_s, lambda: self._send_beats(interval_s))
 
     def _watch_silence(self, window_s: float) -> None:
-        left = self._heard_at + window_s - self._now()
+        left = window_s if self._paused else self._heard_at + window_s - self._now()
         if left > 0:
             self.after("silence", left, lambda: self._watch_silence(window_s))
         else:

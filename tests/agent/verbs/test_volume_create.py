@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+import interlock.agent.domain
 from interlock.agent import durable
-from interlock.agent.domain import CHAIN_MAX
+from interlock.agent.verbs import volume_create
 from interlock.verbs import Code, VolumeCreate
 from tests.agent.asked import Domain, asked, fresh
 from tests.agent.verbs.dying import Death, carry_through, dying, failing_after
@@ -82,18 +83,17 @@ async def test_nothing_is_built_upon_a_volume_that_is_not_to_be_relied_on(domain
     assert contents(domain) == before
 
 
-async def test_a_chain_gets_no_longer_than_it_can_be_read(domain: Domain) -> None:
-    image, top = await domain.volume()
-    for _ in range(CHAIN_MAX - 2):
-        parent, top = top, fresh()
-        assert await domain.create(image, top, srcImgUUID=image, srcVolUUID=parent) == SUCCESS
+async def test_a_chain_gets_no_longer_than_it_can_be_read(domain: Domain, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (interlock.agent.domain, volume_create):
+        monkeypatch.setattr(module, "CHAIN_MAX", 3)
+    image, (*_, top) = await chain(domain, RAW, COW)
     last = fresh()
-    assert await domain.create(image, last, srcImgUUID=image, srcVolUUID=top) == SUCCESS
+    assert await domain.create(image, last, size=4 * MIB, srcImgUUID=image, srcVolUUID=top) == SUCCESS
     read = await domain.asked.call("Volume.getInfo", {**domain.names(image), "volumeID": last})
     assert read["parent"] == top
     before = contents(domain)
-    result = await domain.create(image, fresh(), srcImgUUID=image, srcVolUUID=last)
-    error = f"volume {last} ends a chain of {CHAIN_MAX} volumes, as long as one may be; merge some"
+    result = await domain.create(image, fresh(), size=4 * MIB, srcImgUUID=image, srcVolUUID=last)
+    error = f"volume {last} ends a chain of 3 volumes, as long as one may be; merge some"
     assert result == ("cleanSuccess", 205, f"value={error} abortedcode=205")
     assert contents(domain) == before
 

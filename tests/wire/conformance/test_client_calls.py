@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any  # JSON values
 
 import pytest
+from structlog.testing import capture_logs
 
 from interlock.wire.client import Unanswered
 from interlock.wire.jsonrpc import RpcError
@@ -149,9 +150,11 @@ async def test_notifications_are_handed_over_wherever_beneath_their_destination_
         await peer.write(message(b'{"id":"%s","result":1}' % await asked(peer)))
         await farewell(peer)
 
-    async with raw_server(host) as port, connected(port, on_event=listen) as client:
-        assert await client.call("m", {}) == 1
+    with capture_logs() as logs:
+        async with raw_server(host) as port, connected(port, on_event=listen) as client:
+            assert await client.call("m", {}) == 1
     assert events == [("|virt|VM_status|v", {"n": number}) for number in (1, 2, 3, 4)]
+    assert [entry["event"] for entry in logs] == ["event_failed"] * 4
 
 
 async def test_without_a_listener_there_is_no_subscription_to_notifications_and_none_is_missed() -> None:

@@ -29,13 +29,13 @@ async def test_a_host_that_beats_is_kept() -> None:
         await peer.write(b"CONNECTED\nversion:1.2\nheart-beat:40,40\n\n\0")
         await peer.frame()
         request_id = await asked(peer)
-        for _ in range(12):  # beats of the client's, 30 ms apart: longer than the 240 ms that silence may last
+        for _ in range(16):  # beats of the client's, 30 ms apart: longer than the 400 ms that silence may last
             assert await peer.reader.readexactly(1) == b"\n"
             await peer.write(b"\n")
         await peer.write(message(b'{"id":"%s","result":1}' % request_id))
         await farewell(peer)
 
-    limits = replace(QUICK, heartbeat_send_ms=40, heartbeat_receive_ms=40, heartbeat_grace_factor=6.0)
+    limits = replace(QUICK, heartbeat_send_ms=40, heartbeat_receive_ms=40, heartbeat_grace_factor=10.0)
     async with raw_server(host) as port, connected(port, limits) as client:
         assert await client.call("m", {}) == 1
 

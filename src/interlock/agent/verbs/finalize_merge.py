@@ -51,7 +51,9 @@ def _build_upon(work: Finalizing, child: Volume, *, former: Volume, parent: Volu
     if name is not None and name.endswith(former.path.name):
         work.host.qemu_img.rebase(child.path, (name.removesuffix(former.path.name) + parent.path.name, parent.format))
     durable.fsync_file(child.path)
-    write_meta(child.meta_path, {**child.meta(), "PUUID": parent.path.name})
+    if child.meta().get("PUUID") != parent.path.name:
+        write_meta(child.meta_path, {**child.meta(), "PUUID": parent.path.name})
+    durable.fsync_folder(child.path.parent)
 
 
 def _retire(work: Finalizing) -> None:

@@ -42,8 +42,10 @@ def _shrink(work: Preparing) -> None:
 
 
 def _describe(work: Preparing) -> None:
-    base = _base(work)
-    write_meta(base.meta_path, {**base.meta(), "CAP": str(max(described_bytes(base), _wanted_bytes(work)))})
+    base, wanted = _base(work), _wanted_bytes(work)
+    if described_bytes(base) < wanted:
+        write_meta(base.meta_path, {**base.meta(), "CAP": str(wanted)})
+    durable.fsync_folder(base.path.parent)
 
 
 def _refuse_described(work: Preparing) -> None:

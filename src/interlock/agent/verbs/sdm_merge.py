@@ -40,8 +40,9 @@ def _check(work: Merging) -> None:
 def _mark(work: Merging) -> None:
     """Read by itself, the base is neither the former nor the new one until the merge is over."""
     base = _base(work)
-    mark = {"LEGALITY": ILLEGAL, _MERGING: work.task_id} if base.meta().get("LEGALITY") == LEGAL else {}
-    write_meta(base.meta_path, {**base.meta(), **mark})
+    if base.meta().get("LEGALITY") == LEGAL:
+        write_meta(base.meta_path, {**base.meta(), "LEGALITY": ILLEGAL, _MERGING: work.task_id})
+    durable.fsync_folder(base.path.parent)
 
 
 def _unmark(work: Merging) -> None:
