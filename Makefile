@@ -1,7 +1,9 @@
 # Everything that one types here; each target first installs what it needs (tools/setup).
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format bench clean
+.PHONY: help setup run test kill check format bench clean
 PYTHON := .venv/bin/python
+# Minutes each: the agent is killed at every effect of these verbs. `make test` does so for the verbs about volumes.
+KILLED := $(foreach verbs,copies images jobs merges moves syncs,tests/killing/test_agent_$(verbs)_killed.py)
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -15,7 +17,11 @@ run: ## a tour: real hosts, a crash, and the end that is true all the same
 
 test: ## all tests; choose with ARGS="tests/wire -k frames"
 	@sh tools/setup --for-tests
-	$(PYTHON) -m pytest -n 2 --dist loadscope --durations=15 $(ARGS)
+	$(PYTHON) -m pytest -n 2 --dist loadscope --durations=15 $(addprefix --ignore=,$(KILLED)) $(ARGS)
+
+kill: ## the agent killed at every journal write and effect of every verb
+	@sh tools/setup --for-tests
+	$(PYTHON) -m pytest -n 2 --dist load --durations=15 $(KILLED) tests/killing/test_agent_volumes_killed.py
 
 check: ## style, types and the directions of imports
 	@sh tools/setup
