@@ -17,7 +17,7 @@ run: ## a tour: real hosts, a crash, and the end that is true all the same
 
 test: ## all tests; choose with ARGS="tests/wire -k frames"
 	@sh tools/setup --for-tests
-	$(PYTHON) -m pytest -n 2 --dist loadscope --durations=15 $(addprefix --ignore=,$(KILLED)) $(ARGS)
+	$(PYTHON) -m pytest -n 2 --dist loadscope --no-loadscope-reorder --durations=15 $(addprefix --ignore=,$(KILLED)) $(ARGS)
 
 kill: ## the agent killed at every journal write and effect of every verb
 	@sh tools/setup --for-tests

@@ -66,7 +66,7 @@ class Copy:
         wait_for("a good part is written", lambda: self.written() > SIZE // 8)
 
     def _folder(self) -> Path | None:
-        return next(iter((self.site.folder / "agent" / "jobs").glob("*")), None)
+        return next(iter((self.site.folder / "agent" / "jobs").glob("*/copy")), None)
 
     @property
     def part(self) -> Path:
@@ -153,7 +153,7 @@ def test_a_copy_that_died_with_its_agent_is_rolled_back_and_said_to_have_failed(
     job = site.ended(copy.job_id)
     loop.settled(site)
     assert (job["result"], job["status"]) == ("FAILED", "FAILED")
-    assert "qemu-img was lost together with its job; start the copy anew" in str(job["failure"])
+    assert "the program was lost together with its job; start the task anew" in str(job["failure"])
     assert not copy.target.exists()
     assert not copy.part.exists()
     assert list(site.storage.glob("**/*.part")) == []

@@ -159,8 +159,11 @@ class TaskTable:
         return task.status(progress=self.progress(task_id), incarnation=self.incarnation)
 
     def progress(self, task_id: str) -> int | None:
-        """The percentage done, where it is known."""
-        return 100 if self[task_id].state is Inner.FINISHED else self._progress.get(task_id)
+        """The percentage done, where it is known; a task that failed has none, so that a restart changes no answer."""
+        state = self[task_id].state
+        if state.is_done:
+            return 100 if state is Inner.FINISHED else None
+        return self._progress.get(task_id)
 
     def statuses(self) -> dict[str, dict[str, Any]]:  # Any: JSON values
         """Every shown task's status as it goes over the wire, by id; messages are cut where there are very many."""
