@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from interlock.agent.agent import Agent, opened
-from interlock.agent.config import AgentConfig
-from interlock.agent.qemu_img import QemuImg
+from interlock.agent.serving.agent import Agent, opened
+from interlock.agent.settings.config import AgentConfig
+from interlock.agent.storage.qemu_img import QemuImg
 from interlock.ids import new_id
 from interlock.verbs import VolumeFormat
 from interlock.wire.server import Call, Peer

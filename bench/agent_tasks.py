@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from interlock.agent.agent import DEFAULT_SETTING, opened
-from interlock.agent.config import AgentConfig
-from interlock.agent.steps import Program, Step, StepKind, Work
+from interlock.agent.serving.agent import DEFAULT_SETTING, opened
+from interlock.agent.settings.config import AgentConfig
+from interlock.agent.tasks.steps import Program, Step, StepKind, Work
 from interlock.ids import new_id
 from interlock.verbs import ImageDelete
 from interlock.wire.client import Client

@@ -209,7 +209,7 @@ class CannotAsk(Exception):
 
 def ask_agent(state_dir: "Path", method: str, **params: Any) -> Any:
     """What the agent of that state folder answers. Raises CannotAsk."""
-    from interlock.agent.asking import ask
+    from interlock.agent.serving.asking import ask
 
     return _answer(ask(state_dir, method, params))
 
@@ -227,13 +227,13 @@ def change_task(
     `tell` gets it whenever it looks different. Raises CannotAsk, and TimeoutError where that takes longer than
     `timeout_s`; then, and at Ctrl-C, the change goes on.
     """
-    from interlock.agent.asking import change
+    from interlock.agent.serving.asking import change
 
     return _answer(change(state_dir, method, params, tell, timeout_s=timeout_s))
 
 
 def _answer(asking: Coroutine[Any, Any, Any]) -> Any:
-    from interlock.agent.asking import NoAnswer, Why
+    from interlock.agent.serving.asking import NoAnswer, Why
 
     try:
         return asyncio.run(asking)
@@ -245,8 +245,8 @@ def _answer(asking: Coroutine[Any, Any, Any]) -> Any:
 
 def agent_state_dir(config: "Path") -> "Path":
     """The state folder that an agent's configuration file names. Raises ValueError."""
-    from interlock.agent.config import BadConfig
-    from interlock.agent.configuring import state_dir_in
+    from interlock.agent.settings.config import BadConfig
+    from interlock.agent.settings.configuring import state_dir_in
 
     try:
         return state_dir_in(config)

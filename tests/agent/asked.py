@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from interlock.agent.agent import DEFAULT_SETTING, Agent, Setting, opened
-from interlock.agent.config import AgentConfig
+from interlock.agent.serving.agent import DEFAULT_SETTING, Agent, Setting, opened
+from interlock.agent.settings.config import AgentConfig
 from interlock.ids import new_id
 from interlock.verbs import TaskState, TaskStatus
 from interlock.wire.jsonrpc import RpcError

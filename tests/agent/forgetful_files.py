@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from interlock.agent.files import Appender
+from interlock.agent.journal.files import Appender
 
 Contents = dict[Path, bytes]
 

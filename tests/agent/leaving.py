@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from interlock.agent import durable
-from interlock.agent.files import RealFiles
-from interlock.agent.journal import Journal
-from interlock.agent.ledger import Ledger
+from interlock.agent.journal.files import RealFiles
+from interlock.agent.journal.journal import Journal
+from interlock.agent.journal.ledger import Ledger
 from interlock.agent.records import HostTask
-from interlock.agent.task_table import TaskTable
+from interlock.agent.tasks.table import TaskTable
 
 
 async def left(folder: Path, *tasks: HostTask) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from interlock.agent.children import ProcessId
+from interlock.agent.tasks.children import ProcessId
 from interlock.wire.client import Client
 from tests.agent.asked import POOL, fresh
 

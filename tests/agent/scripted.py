@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from interlock.agent.records import StepFailed
-from interlock.agent.runner import Programs
-from interlock.agent.steps import Program, Step, StepKind, Work, image_resource, stopped
+from interlock.agent.tasks.runner import Programs
+from interlock.agent.tasks.steps import Program, Step, StepKind, Work, image_resource, stopped
 from interlock.verbs import ImageDelete
 
 Deleting = Work[ImageDelete]

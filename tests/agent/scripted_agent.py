@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from interlock.agent.door import socket_path
+from interlock.agent.serving.door import socket_path
 from interlock.wire.client import RpcError
 from interlock.wire.server import Call, Server
 from tests.agent.asked import fresh

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from interlock.agent.asking import NoAnswer, Why, ask, change
+from interlock.agent.serving.asking import NoAnswer, Why, ask, change
 from interlock.verbs import Code
 from interlock.wire.client import RpcError
 from tests.agent.scripted_agent import TASK, Script, script, task

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from interlock.agent.attending import end_children
-from interlock.agent.children import Child, Children, Fate, Verdict
-from interlock.agent.domain import Domains
-from interlock.agent.qemu_img import QemuImg
-from interlock.agent.steps import Host
+from interlock.agent.storage.domain import Domains
+from interlock.agent.storage.qemu_img import QemuImg
+from interlock.agent.tasks.children import Child, Children, Fate, Verdict
+from interlock.agent.tasks.steps import Host
+from interlock.agent.work.attending import end_children
 from tests.agent.processes import running, until
 
 

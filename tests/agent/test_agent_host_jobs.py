@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from interlock.agent.intake import Bounds
-from interlock.agent.runner import Programs
-from interlock.agent.steps import Program, Step
+from interlock.agent.tasks.intake import Bounds
+from interlock.agent.tasks.runner import Programs
+from interlock.agent.tasks.steps import Program, Step
 from interlock.verbs import Code, SdmMerge
 from tests.agent.asked import Asked, asked, fresh, with_setting
 from tests.agent.scripted import Script, failing

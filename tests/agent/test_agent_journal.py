@@ -13,14 +13,14 @@ from typing import NoReturn
 import pytest
 from structlog.testing import capture_logs
 
-from interlock.agent.damage import KEPT_MAX, Damage
-from interlock.agent.files import RealFiles
-from interlock.agent.journal import Journal
-from interlock.agent.journal_format import VERSION, Entry, OtherVersion, encode
-from interlock.agent.ledger import Ledger
-from interlock.agent.records import HostTask
+from interlock.agent.journal.damage import KEPT_MAX, Damage
+from interlock.agent.journal.files import RealFiles
+from interlock.agent.journal.format import VERSION, OtherVersion, encode
+from interlock.agent.journal.journal import Journal
+from interlock.agent.journal.ledger import Ledger
+from interlock.agent.records import Entry, HostTask
 from interlock.agent.task_machine import Inner
-from interlock.agent.task_table import TaskTable
+from interlock.agent.tasks.table import TaskTable
 from interlock.ids import new_id
 from tests.agent.forgetful_files import Contents, ForgetfulFiles, Views
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interlock.agent.journal_format import Entry
-from interlock.agent.ledger import Ledger
-from interlock.agent.records import Failure, HostTask
-from interlock.agent.remembering import is_time_ordered
+from interlock.agent.journal.ledger import Ledger
+from interlock.agent.journal.remembering import is_time_ordered
+from interlock.agent.records import Entry, Failure, HostTask
 from interlock.agent.task_machine import Inner
 
 IDS = [f"0190a0b0-0000-7000-8000-{number:012x}" for number in range(8)]

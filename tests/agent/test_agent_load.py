@@ -14,9 +14,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
 
-from interlock.agent.files import RealFiles
-from interlock.agent.journal_format import read
-from interlock.agent.ledger import Ledger
+from interlock.agent.journal.files import RealFiles
+from interlock.agent.journal.format import read
+from interlock.agent.journal.ledger import Ledger
 from tests.agent.load_caller import Caller, Site
 from tests.agent.load_model import Wish
 from tests.agent.processes import AgentProcess, agent_process, connected

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from interlock.agent.records import StepFailed
-from interlock.agent.resource_locks import Resource, ResourceLocks
+from interlock.agent.tasks.resource_locks import Resource, ResourceLocks
 from interlock.verbs import Code
 
 SHARED = Resource("image a", False)

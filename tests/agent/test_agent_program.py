@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from interlock.agent.door import socket_path
+from interlock.agent.serving.door import socket_path
 from interlock.wire.client import RpcError
 from interlock.wire.jsonrpc import METHOD_NOT_FOUND
 from tests.agent.asked import POOL, fresh, headers
@@ -31,7 +31,7 @@ CRAWL = ("--copy-rate-bytes-per-s", str(1 << 16))
 #: Runs the command line as user 65534, having read its code as root.
 AS_NOBODY = """
 import os, sys
-import interlock.agent.asking, interlock.app
+import interlock.agent.serving.asking, interlock.app
 from interlock.cli.program import run
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
 sys.exit(run(sys.argv[1:]))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interlock.agent.qcow2 import NotQcow2, References, references
+from interlock.agent.storage.qcow2 import NotQcow2, References, references
 
 
 def made(path: Path, *options: str) -> Path:

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from interlock.agent.journal_format import VERSION, Entry, encode, read
-from interlock.agent.leavings import may_have_left
-from interlock.agent.ledger import Ledger
-from interlock.agent.records import Failure, HostTask
-from interlock.agent.salvage import Salvage, salvage
+from interlock.agent.journal.format import VERSION, encode, read
+from interlock.agent.journal.leavings import may_have_left
+from interlock.agent.journal.ledger import Ledger
+from interlock.agent.journal.salvage import Salvage, salvage
+from interlock.agent.records import Entry, Failure, HostTask
 from interlock.agent.task_machine import Inner
 from interlock.verbs import Code
 from tests.agent.asked import POOL, asked, fresh, headers, with_setting

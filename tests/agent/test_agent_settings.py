@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from interlock.agent.config import RANGES, AgentConfig, BadConfig
-from interlock.agent.configuring import configured, state_dir_in
 from interlock.agent.main import main
-from interlock.agent.options import FLAG, FOLDERS, NUMBER, OPTIONS
+from interlock.agent.settings.config import RANGES, AgentConfig, BadConfig
+from interlock.agent.settings.configuring import configured, state_dir_in
+from interlock.agent.settings.options import FLAG, FOLDERS, NUMBER, OPTIONS
 
 EXAMPLE = Path(__file__).parents[2] / "packaging" / "agent.toml"
 KEYS = ", ".join(option.key for option in OPTIONS)

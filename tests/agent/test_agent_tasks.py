@@ -10,13 +10,13 @@ from typing import Any, NoReturn
 
 import pytest
 
-from interlock.agent.door import BODY_BYTES_MAX
 from interlock.agent.durable import FsyncFailed
-from interlock.agent.intake import TASKS_MAX, Bounds
-from interlock.agent.ledger import Ledger
+from interlock.agent.journal.ledger import Ledger
 from interlock.agent.records import Failure, HostTask
-from interlock.agent.steps import Program, Step, StepKind, Work
+from interlock.agent.serving.door import BODY_BYTES_MAX
 from interlock.agent.task_machine import Inner
+from interlock.agent.tasks.intake import TASKS_MAX, Bounds
+from interlock.agent.tasks.steps import Program, Step, StepKind, Work
 from interlock.verbs import Code, ImageDelete, TaskStatus
 from tests.agent.asked import POOL, WAIT_S, Asked, asked, fresh, headers, with_setting
 from tests.agent.leaving import left

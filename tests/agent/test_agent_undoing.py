@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from interlock.agent.records import Failure, HostTask
-from interlock.agent.runner import Programs
-from interlock.agent.steps import RecoveryPolicy
 from interlock.agent.task_machine import MOVES, Inner
-from interlock.agent.task_table import TaskTable
+from interlock.agent.tasks.runner import Programs
+from interlock.agent.tasks.steps import RecoveryPolicy
+from interlock.agent.tasks.table import TaskTable
 from interlock.verbs import Code, ImageDelete, TaskStatus
 from tests.agent.asked import POOL, WAIT_S, Asked, asked, fresh, with_setting
 from tests.agent.leaving import left

@@ -10,8 +10,8 @@ from uuid import uuid4
 
 import pytest
 
-from interlock.agent.agent import Agent, opened
-from interlock.agent.config import AgentConfig
+from interlock.agent.serving.agent import Agent, opened
+from interlock.agent.settings.config import AgentConfig
 from interlock.wire.server import Call
 from tests.agent.asked import with_setting
 from tests.agent.scripted import Script, failing

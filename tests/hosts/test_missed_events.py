@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from interlock.agent.agent import opened
-from interlock.agent.config import AgentConfig
+from interlock.agent.serving.agent import opened
+from interlock.agent.settings.config import AgentConfig
 from interlock.verbs import TaskStatus
 from tests.agent.asked import with_setting
 from tests.agent.scripted import Script, failing, programs

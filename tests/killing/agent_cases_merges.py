@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from interlock.agent.domain import read_meta
+from interlock.agent.storage.domain import read_meta
 from interlock.verbs import (
     Code,
     SdmCopyData,

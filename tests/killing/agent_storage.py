@@ -9,7 +9,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from interlock.agent.domain import read_meta, volume_meta, write_meta
+from interlock.agent.storage.domain import read_meta, volume_meta, write_meta
 from interlock.verbs import BLANK_ID, VolumeFormat, VolumeType
 
 SIZE = 256 << 10

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from interlock.agent.children import ProcessId
+from interlock.agent.tasks.children import ProcessId
 from interlock.testing.site import Site, wait_for
 from tests.agent.processes import running
 from tests.killing import loop

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import NoReturn
 
 from interlock import logs
-from interlock.agent.config import BadConfig
-from interlock.agent.configuring import configured
 from interlock.agent.durable import FsyncFailed
-from interlock.agent.journal_format import OtherVersion
-from interlock.agent.options import OPTIONS
-from interlock.agent.server import CannotStart, run
+from interlock.agent.journal.format import OtherVersion
+from interlock.agent.serving.server import CannotStart, run
+from interlock.agent.settings.config import BadConfig
+from interlock.agent.settings.configuring import configured
+from interlock.agent.settings.options import OPTIONS
 from interlock.wire.server import PlainRefused
 
 #: Exit statuses: what is not there now may be there at the next start; what is told wrongly stays wrong.

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from interlock.agent.journal_format import Entry
 from interlock.agent.task_machine import MESSAGE_INIT, Inner, failure_message, outer
 from interlock.verbs import TaskState, TaskStatus, Verb, parse
 
 #: A reason is never longer, however many undoings failed.
 ERROR_CHARS_MAX = 2_000
+
+#: One change of what the agent remembers, as the journal keeps it.
+Entry = Mapping[str, Any]  # Any: JSON values
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,11 @@ from pathlib import Path
 from random import Random
 from typing import Any, NoReturn
 
-from interlock.agent.journal import Journal
-from interlock.agent.journal_format import Entry
-from interlock.agent.ledger import Ledger
-from interlock.agent.records import Failure, HostTask
+from interlock.agent.journal.journal import Journal
+from interlock.agent.journal.ledger import Ledger
+from interlock.agent.records import Entry, Failure, HostTask
 from interlock.agent.task_machine import MOVES, Inner
-from interlock.agent.task_table import TaskTable
+from interlock.agent.tasks.table import TaskTable
 from interlock.verbs import Code
 from tests.agent.forgetful_files import ForgetfulFiles
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from interlock.agent.files import Appender
-from interlock.agent.journal_format import Entry
+from interlock.agent.journal.files import Appender
+from interlock.agent.records import Entry
 from tests.agent.crash_states.histories import ASIDE, History, facts, folded, id_of, journal_on
 from tests.agent.crash_states.worlds import KINDS, is_open
 from tests.agent.forgetful_files import Contents, ForgetfulFiles

@@ -11,11 +11,10 @@ from random import Random
 import pytest
 from structlog.testing import capture_logs
 
-from interlock.agent.journal import Journal
-from interlock.agent.journal_format import Entry
-from interlock.agent.leavings import may_have_left
-from interlock.agent.ledger import Ledger
-from interlock.agent.records import HostTask
+from interlock.agent.journal.journal import Journal
+from interlock.agent.journal.leavings import may_have_left
+from interlock.agent.journal.ledger import Ledger
+from interlock.agent.records import Entry, HostTask
 from interlock.agent.task_machine import Inner
 from interlock.ids import new_id
 from interlock.verbs import Code

@@ -11,10 +11,10 @@ from typing import Any, NoReturn
 import pytest
 
 from interlock import failpoints
-from interlock.agent.agent import Setting
 from interlock.agent.durable import FsyncFailed
 from interlock.agent.records import StepFailed
-from interlock.agent.steps import Program, Step, StepKind, Work
+from interlock.agent.serving.agent import Setting
+from interlock.agent.tasks.steps import Program, Step, StepKind, Work
 from interlock.agent.verbs import PROGRAMS
 from interlock.verbs import Code, Verb
 from tests.agent.asked import asked, fresh, with_setting

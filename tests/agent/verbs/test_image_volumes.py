@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from interlock.agent.lineage import base_first
+from interlock.agent.storage.lineage import base_first
 from interlock.verbs import Code
 from tests.agent.asked import Domain, asked, fresh
 from tests.agent.verbs.images import COW, RAW, chain, change_meta, metadata

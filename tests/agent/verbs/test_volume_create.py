@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-import interlock.agent.domain
+import interlock.agent.storage.domain
 from interlock.agent import durable
 from interlock.agent.verbs import volume_create
 from interlock.verbs import Code, VolumeCreate
@@ -84,7 +84,7 @@ async def test_nothing_is_built_upon_a_volume_that_is_not_to_be_relied_on(domain
 
 
 async def test_a_chain_gets_no_longer_than_it_can_be_read(domain: Domain, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (interlock.agent.domain, volume_create):
+    for module in (interlock.agent.storage.domain, volume_create):
         monkeypatch.setattr(module, "CHAIN_MAX", 3)
     image, (*_, top) = await chain(domain, RAW, COW)
     last = fresh()

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from interlock.agent import durable, erasing
+from interlock.agent import durable
+from interlock.agent.work import erasing
 from interlock.verbs import Code, ImageDeleteVolumes, VolumeDelete
 from tests.agent.asked import Domain, asked, fresh
 from tests.agent.verbs.dying import Death, carry_through, dying, failing_after

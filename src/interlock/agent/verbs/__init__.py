@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from interlock.agent.steps import Program
+from interlock.agent.tasks.steps import Program
 from interlock.agent.verbs import (
     domain_create,
     domain_detach,

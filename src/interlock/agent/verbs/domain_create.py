@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 
 from interlock.agent import durable
-from interlock.agent.domain import Domain, write_meta
 from interlock.agent.records import StepFailed
-from interlock.agent.resource_locks import Resource
-from interlock.agent.steps import Program, Step, StepKind, Work, blocking, domain_resource
+from interlock.agent.storage.domain import Domain, write_meta
+from interlock.agent.tasks.resource_locks import Resource
+from interlock.agent.tasks.steps import Program, Step, StepKind, Work, blocking, domain_resource
 from interlock.verbs import Code, StorageDomainCreate
 
 Creating = Work[StorageDomainCreate]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from interlock.agent import durable
-from interlock.agent.domain import DETACHED, read_meta, write_meta
 from interlock.agent.records import StepFailed
-from interlock.agent.resource_locks import Resource
-from interlock.agent.steps import Program, Step, StepKind, Work, blocking, domain_resource
+from interlock.agent.storage.domain import DETACHED, read_meta, write_meta
+from interlock.agent.tasks.resource_locks import Resource
+from interlock.agent.tasks.steps import Program, Step, StepKind, Work, blocking, domain_resource
 from interlock.verbs import Code, StorageDomainDetach
 
 Detaching = Work[StorageDomainDetach]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from interlock.agent import durable, subchain
-from interlock.agent.description import generation
-from interlock.agent.domain import Volume, write_meta
-from interlock.agent.image_chain import ILLEGAL, LEGAL, refuse_illegal
-from interlock.agent.qcow2 import references
+from interlock.agent import durable
 from interlock.agent.records import StepFailed
-from interlock.agent.resource_locks import Resource
-from interlock.agent.steps import Program, Step, StepKind, Work, blocking
+from interlock.agent.storage.description import generation
+from interlock.agent.storage.domain import Volume, write_meta
+from interlock.agent.storage.image_chain import ILLEGAL, LEGAL, refuse_illegal
+from interlock.agent.storage.qcow2 import references
+from interlock.agent.tasks.resource_locks import Resource
+from interlock.agent.tasks.steps import Program, Step, StepKind, Work, blocking
+from interlock.agent.work import subchain
 from interlock.verbs import Code, StoragePoolFinalizeMerge, VolumeType
 
 Finalizing = Work[StoragePoolFinalizeMerge]

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from interlock.agent.domain import Domain, read_meta
 from interlock.agent.records import StepFailed
-from interlock.agent.steps import Host
+from interlock.agent.storage.domain import Domain, read_meta
+from interlock.agent.tasks.steps import Host
 from interlock.verbs import CAPABILITY, Code
 
 Told = dict[str, Any]  # Any: JSON values

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from interlock.agent import deleting, durable, image_copying, image_folder
-from interlock.agent.attending import end_children
-from interlock.agent.domain import Domain
-from interlock.agent.image_chain import Image, Member, check_template, read_image, read_source, refuse_misread
+from interlock.agent import durable
 from interlock.agent.records import StepFailed
-from interlock.agent.resource_locks import Resource
-from interlock.agent.steps import Program, Step, StepKind, Work, blocking
+from interlock.agent.storage.domain import Domain
+from interlock.agent.storage.image_chain import Image, Member, check_template, read_image, read_source, refuse_misread
+from interlock.agent.tasks.resource_locks import Resource
+from interlock.agent.tasks.steps import Program, Step, StepKind, Work, blocking
+from interlock.agent.work import deleting, image_copying, image_folder
+from interlock.agent.work.attending import end_children
 from interlock.verbs import Code, ImageMove, ImageOperation
 
 Moving = Work[ImageMove]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from interlock.agent import lineage
 from interlock.agent.records import StepFailed
-from interlock.agent.steps import Host
+from interlock.agent.storage import lineage
+from interlock.agent.tasks.steps import Host
 from interlock.verbs import Code, ImageGetVolumes, ImageGetVolumesList
 
 

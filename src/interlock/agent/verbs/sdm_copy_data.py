@@ -9,15 +9,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from interlock.agent import durable
-from interlock.agent.attending import attend, end_children
-from interlock.agent.description import following, generation, preallocation, refuse_other_generation
-from interlock.agent.domain import Volume, write_meta
-from interlock.agent.image_chain import LEGAL, refuse_illegal
-from interlock.agent.publishing import discard_part, prepare_part
-from interlock.agent.qcow2 import references
 from interlock.agent.records import StepFailed
-from interlock.agent.resource_locks import Resource
-from interlock.agent.steps import Program, Step, StepKind, Work, blocking, domain_resource, image_resource
+from interlock.agent.storage.description import following, generation, preallocation, refuse_other_generation
+from interlock.agent.storage.domain import Volume, write_meta
+from interlock.agent.storage.image_chain import LEGAL, refuse_illegal
+from interlock.agent.storage.qcow2 import references
+from interlock.agent.tasks.resource_locks import Resource
+from interlock.agent.tasks.steps import Program, Step, StepKind, Work, blocking, domain_resource, image_resource
+from interlock.agent.work.attending import attend, end_children
+from interlock.agent.work.publishing import discard_part, prepare_part
 from interlock.verbs import Code, SdmCopyData, VolumeEndpoint, VolumeFormat, VolumeType
 
 Copying = Work[SdmCopyData]

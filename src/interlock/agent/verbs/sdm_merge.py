@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from interlock.agent import durable, subchain
-from interlock.agent.attending import attend
-from interlock.agent.description import following, generation, refuse_other_generation
-from interlock.agent.domain import Volume, write_meta
-from interlock.agent.image_chain import ILLEGAL, LEGAL
-from interlock.agent.qcow2 import references
+from interlock.agent import durable
 from interlock.agent.records import StepFailed
-from interlock.agent.resource_locks import Resource
-from interlock.agent.steps import Program, Step, StepKind, Work, blocking
+from interlock.agent.storage.description import following, generation, refuse_other_generation
+from interlock.agent.storage.domain import Volume, write_meta
+from interlock.agent.storage.image_chain import ILLEGAL, LEGAL
+from interlock.agent.storage.qcow2 import references
+from interlock.agent.tasks.resource_locks import Resource
+from interlock.agent.tasks.steps import Program, Step, StepKind, Work, blocking
+from interlock.agent.work import subchain
+from interlock.agent.work.attending import attend
 from interlock.verbs import Code, SdmMerge
 
 Merging = Work[SdmMerge]

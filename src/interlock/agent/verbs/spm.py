@@ -13,8 +13,8 @@ from typing import Any
 
 from interlock.agent import durable
 from interlock.agent.records import StepFailed
-from interlock.agent.resource_locks import Resource
-from interlock.agent.steps import Host, Program, RecoveryPolicy, Step, StepKind, Work, blocking
+from interlock.agent.tasks.resource_locks import Resource
+from interlock.agent.tasks.steps import Host, Program, RecoveryPolicy, Step, StepKind, Work, blocking
 from interlock.verbs import Code, StoragePoolGetSpmStatus, StoragePoolSpmStart, StoragePoolSpmStop
 
 Starting = Work[StoragePoolSpmStart]

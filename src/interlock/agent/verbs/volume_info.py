@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from interlock.agent import lineage
-from interlock.agent.domain import Meta, Volume
 from interlock.agent.records import StepFailed
-from interlock.agent.steps import Host
+from interlock.agent.storage import lineage
+from interlock.agent.storage.domain import Meta, Volume
+from interlock.agent.tasks.steps import Host
 from interlock.verbs import Code, VolumeGetInfo
 
 #: What old descriptions may lack.

@@ -1,0 +1,1 @@
+"""What the agent is started with: options, a configuration file, and what they amount to."""

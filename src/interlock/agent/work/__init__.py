@@ -1,0 +1,1 @@
+"""Work on storage that several verbs share, as parts of their steps."""

@@ -1,0 +1,53 @@
+"""How images and volumes go: out of the way by a rename, overwritten if that is asked for, then removed.
+
+What is out of the way lies in a folder named after its image and the task that put it there. So a task brings back
+only what it has itself put away, and what a task that was given up has left behind is in nobody's way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from interlock.agent import durable
+from interlock.agent.records import StepFailed
+from interlock.agent.storage.domain import Domain
+from interlock.agent.tasks.steps import Host
+from interlock.agent.work.erasing import erase
+from interlock.verbs import Code
+
+
+def hidden(domain: Domain, image_id: str, task_id: str) -> Path:
+    """Where a task puts what it removes of an image."""
+    return domain.images / f"_remove_{image_id}.{task_id}"
+
+
+def all_hidden(domain: Domain, image_id: str) -> list[Path]:
+    """The folders in which something of the image lies out of the way, whoever put it there."""
+    found = [path for name in (f"_remove_{image_id}", f"_remove_{image_id}.*") for path in domain.images.glob(name)]
+    return sorted(path for path in found if path.is_dir() and not path.is_symlink())
+
+
+async def remove_hidden(
+    host: Host, folders: Sequence[Path], *, is_erased: bool, report: Callable[[int], None], code: Code
+) -> None:
+    """Removes what lies out of the way, overwritten first if `is_erased`; absent folders are fine.
+
+    May be done again after a crash in its middle. Raises `StepFailed` with `code` if something cannot be removed.
+    """
+    try:
+        if is_erased:
+            await erase(host, folders, report)
+        for folder in folders:
+            await host.blocking(durable.remove_tree, folder)
+    except OSError as error:
+        where = ", ".join(map(str, folders))
+        raise StepFailed(
+            code, f"{where} cannot be removed: {error}; see to that, then remove it, or delete the image again"
+        ) from error
+
+
+def remove_empty(folder: Path) -> None:
+    """Removes an image's folder if nothing is left in it; an absent one is fine."""
+    if folder.is_dir() and not any(folder.iterdir()):
+        durable.remove_folder(folder)
