@@ -1,6 +1,6 @@
 # Everything that one types here; each target first installs what it needs (tools/setup).
 .DEFAULT_GOAL := help
-.PHONY: help setup run test kill check format bench clean
+.PHONY: help setup run test kill load check format bench clean
 PYTHON := .venv/bin/python
 # Minutes each: the agent is killed at every effect of these verbs. `make test` does so for the verbs about volumes.
 KILLED := $(foreach verbs,copies images jobs merges moves syncs,tests/killing/test_agent_$(verbs)_killed.py)
@@ -22,6 +22,10 @@ test: ## all tests; choose with ARGS="tests/wire -k frames"
 kill: ## the agent killed at every journal write and effect of every verb
 	@sh tools/setup --for-tests
 	$(PYTHON) -m pytest -n 2 --dist load --durations=15 $(KILLED) tests/killing/test_agent_volumes_killed.py
+
+load: ## a thousand tasks of one agent at once for a minute, with stops, clears, reconnects and a kill
+	@sh tools/setup --for-tests
+	INTERLOCK_LOAD_S=60 $(PYTHON) -m pytest -s tests/agent/test_agent_load.py
 
 check: ## style, types and the directions of imports
 	@sh tools/setup
