@@ -18,7 +18,7 @@ from interlock.model.errors import (
 )
 from interlock.model.failure import Cause, Failure, Refusals, refuse
 from interlock.model.locks import NO_LOCKS, Locks, exclusive, shared
-from interlock.model.plan import NOTHING, Plan, local, on_host, parallel, part, sequence
+from interlock.model.plan import NOTHING, Plan, Retry, first_of, local, on_host, parallel, part, sequence
 from interlock.model.refs import Ref
 from interlock.model.states import Outcome, Result, State
 from interlock.secrets import Secret
@@ -58,11 +58,13 @@ __all__ = [
     "Refusals",
     "Refused",
     "Result",
+    "Retry",
     "Secret",
     "State",
     "TaskResult",
     "Tx",
     "exclusive",
+    "first_of",
     "local",
     "on_host",
     "parallel",

@@ -3,17 +3,20 @@
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
+from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
 from pydantic import TypeAdapter, ValidationError
 
+from interlock import steps
 from interlock.command import Command, Local, result_type
 from interlock.model.entities import Entity, Upgrade
 from interlock.model.errors import InvalidInput
 from interlock.model.records import EntityRecord
 from interlock.model.refs import Ref
 from interlock.secrets import Keyring
+from interlock.steps import Steps
 
 E = TypeVar("E", bound=Entity)
 C = TypeVar("C")
@@ -76,6 +79,8 @@ class Catalog:
 
     def read_command(self, name: str, version: int, text: str, keyring: Keyring | None) -> Command[Any]:
         """A stored command, upgraded; raises Unreadable."""
+        if name == Steps.command_type.name:
+            return self._read_steps(text, keyring)
         cls = self.commands.get(name)
         if cls is None:
             raise Unreadable(f"the class of command {name} is gone; install the code that has it and restart")
@@ -93,7 +98,22 @@ class Catalog:
     def write_command(self, command: Command[Any], keyring: Keyring | None) -> str:
         """Parameters as JSON, secrets sealed (redacted without a keyring)."""
         self.known(command)
+        if isinstance(command, Steps):
+            assert keyring is not None  # it is a part of a plan, never a flow's command
+            return steps.dump(command, lambda each: self._stored(each, keyring), keyring)
         return self._adapters[type(command)].dump_json(command, context={"keyring": keyring}).decode()
+
+    def _stored(self, command: Command[Any], keyring: Keyring) -> steps.Stored:
+        kind = command.command_type
+        return kind.name, kind.version, self.write_command(command, keyring)
+
+    def _read_steps(self, text: str, keyring: Keyring | None) -> Steps:
+        try:
+            return steps.load(text, partial(self.read_command, keyring=keyring), keyring)
+        except Unreadable:
+            raise
+        except Exception as error:
+            raise Unreadable(f"a stored group of parts cannot be read: {error}") from error
 
     def digest(self, command: Command[Any], keyring: Keyring) -> str:
         """What two submissions under one idempotency key must share; secrets compared by HMAC."""
@@ -102,11 +122,13 @@ class Catalog:
 
     def write_value(self, command: Command[Any], value: Any) -> str:
         """A typed result as JSON; a value of another type is an error of the command."""
+        if isinstance(command, Steps):
+            return "null"
         adapter = self._results[type(command)]
         return adapter.dump_json(adapter.validate_python(value)).decode()
 
     def read_value(self, cls: type[Command[Any]], text: str | None) -> Any:
-        return None if text is None else self._results[cls].validate_json(text)
+        return None if text is None or cls is Steps else self._results[cls].validate_json(text)
 
     def checked(self, command: Command[C]) -> Command[C]:
         """The command as it will be read back from its row; InvalidInput where that cannot be."""
@@ -122,6 +144,8 @@ class Catalog:
     def known(self, command: Command[Any]) -> None:
         """Raises InvalidInput where the command's class is not this catalog's."""
         kind = command.command_type
+        if isinstance(command, Steps):
+            return
         if self.commands.get(kind.name) is not type(command):
             raise InvalidInput(f"command {kind.name} is not registered; add its class to the catalog")
 

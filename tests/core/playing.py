@@ -114,12 +114,21 @@ class Play:
             self.due += map(Start, children)
 
     def completed_below(self, command: CommandRecord) -> list[CommandRecord]:
-        """What a failed command must undo."""
+        """What a failed command must undo: not what is past a point of no return, nor what came before that."""
+        children = self.flow.children_of(command.id, Role.FORWARD)
+        kept = {child.position for child in children if self._has_passed(child)}
+        for child in reversed(children):  # a later position may come after an earlier one, never the other way
+            if child.position in kept:
+                kept |= set(child.after)
         found = []
-        for child in self.flow.children_of(command.id, Role.FORWARD):
-            if child.result is Result.SUCCEEDED:
+        for child in children:
+            if child.result is Result.SUCCEEDED and child.position not in kept:
                 found += [child, *self.completed_below(child)]
         return found
+
+    def _has_passed(self, command: CommandRecord) -> bool:
+        has_passed = command.options.no_return and (command.result is Result.SUCCEEDED or command.has_leftovers)
+        return has_passed or any(map(self._has_passed, self.flow.children_of(command.id, Role.FORWARD)))
 
     # what hosts say -----------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from interlock.core import narration
 from interlock.core.flow import Flow
 from interlock.core.planning import Author, Described
-from interlock.model.plan import NOTHING, Plan, TaskWork, parallel, part, sequence
+from interlock.model.plan import NOTHING, Group, Order, Part, Plan, Retry, TaskWork, part
 from interlock.model.records import CommandRecord, JobRecord, Role
 from interlock.model.refs import Ref
 from interlock.model.states import StepStatus
@@ -34,7 +34,7 @@ class Task:
 class Spec:
     """A command: what its phases return. `locks` are indexes of REFS."""
 
-    plan: "Shape" = field(default_factory=lambda: Several())
+    plan: "Shape | Plan" = field(default_factory=lambda: Several())
     end_plan: "Shape" = field(default_factory=lambda: Several())
     undo_plan: "Shape" = field(default_factory=lambda: Several())
     locks: tuple[int, ...] = ()
@@ -48,14 +48,18 @@ class One:
     step: str | None = None
     best_effort: bool = False
     weight: int = 1
+    retry: Retry | None = None
+    no_return: bool = False
 
 
 @dataclass(frozen=True)
 class Several:
-    """Parts side by side, or one after the other."""
+    """Parts side by side, one after the other, or until one succeeds."""
 
     shapes: tuple["Shape", ...] = ()
-    ordered: bool = False
+    order: Order = Order.BESIDE
+    at_most: int | None = None
+    stop_on_failure: bool = False
 
 
 Shape = One | Several
@@ -72,7 +76,8 @@ class Mint:
     def new_id(self) -> UUID:
         return UUID(int=next(self._numbers))
 
-    def _describe(self, spec: Spec) -> Described:
+    def _describe(self, work: Spec | Group) -> Described:
+        spec = Spec(plan=work) if isinstance(work, Group) else work
         name = f"spec{len(self.specs)}"
         self.specs[name] = spec
         return Described(name, 1, "{}", tuple(REFS[n] for n in spec.locks), f"Do {name}")
@@ -102,37 +107,44 @@ class Mint:
         return self.specs[command.name]
 
 
-def plan_of(shape: Shape) -> Plan:
+def plan_of(shape: Shape | Plan) -> Plan:
     """The plan that a phase would return."""
+    if isinstance(shape, Group | Part):
+        return shape
     if isinstance(shape, Several):
         pieces = tuple(plan_of(each) for each in shape.shapes)
-        if not pieces:
-            return NOTHING
-        return sequence(*pieces) if shape.ordered else parallel(*pieces)
+        return Group(pieces, shape.order, shape.at_most, shape.stop_on_failure) if pieces else NOTHING
     work: Any = shape.work
     if isinstance(work, Task):
         touches = tuple(REFS[n] for n in work.touches)
         work = TaskWork(None, "copy", {}, True, work.is_mutating, touches)
-    return part(work, step=shape.step, weight=shape.weight, best_effort=shape.best_effort)
+    return part(
+        work, step=shape.step, weight=shape.weight, best_effort=shape.best_effort, retry=shape.retry,
+        no_return=shape.no_return,
+    )  # fmt: skip
 
 
 _which_refs = st.lists(st.integers(0, len(REFS) - 1), max_size=2, unique=True).map(tuple)
 _tasks = st.builds(Task, touches=_which_refs, is_mutating=st.booleans())
 _steps = st.sampled_from([None, None, "COPY", "DELETE"])
+_retries = st.sampled_from([None, None, None, Retry(2), Retry(3, 0.0)])
+_rarely = st.sampled_from([False, False, False, True])
 
 
 @st.composite
-def _shapes(draw: st.DrawFn, depth: int, nesting: int, tasks: bool) -> Shape:
-    """Parts whose commands nest at most so deep; with `tasks` also async tasks, which come after nothing."""
-    kind = draw(st.sampled_from(["in order", "beside", "one"])) if nesting else "one"
-    if kind == "one":
-        work = draw(_tasks) if tasks and draw(st.booleans()) else draw(specs(depth))
-        best_effort = draw(st.sampled_from([False, False, True]))
-        return One(work, draw(_steps), best_effort, draw(st.integers(1, 3)))
-    ordered = kind == "in order"
-    many = draw(st.sampled_from([2, 3, 4, 1, 0]))
-    pieces = (draw(_shapes(depth, nesting - 1, tasks and not ordered)) for _ in range(many))
-    return Several(tuple(pieces), ordered)
+def _shapes(draw: st.DrawFn, depth: int, nesting: int, alternative: bool = False) -> Shape:
+    """Parts whose commands nest at most so deep."""
+    order = draw(st.sampled_from([None, *Order])) if nesting else None
+    if order is None:
+        work = draw(_tasks) if draw(st.booleans()) else draw(specs(depth))
+        best_effort = not alternative and draw(st.sampled_from([False, False, True]))
+        return One(work, draw(_steps), best_effort, draw(st.integers(1, 3)), draw(_retries), draw(_rarely))
+    is_choice = order is Order.FIRST_OF
+    many = draw(st.sampled_from([2, 3, 4, 1] if is_choice else [2, 3, 4, 1, 0]))
+    pieces = tuple(draw(_shapes(depth, nesting - 1, is_choice)) for _ in range(many))
+    if order is Order.BESIDE:
+        return Several(pieces, order, draw(st.sampled_from([None, None, 1, 2])), draw(_rarely))
+    return Several(pieces, order)
 
 
 @st.composite
@@ -140,8 +152,8 @@ def specs(draw: st.DrawFn, depth: int) -> Spec:
     """Commands with at most so many levels below them."""
     if depth == 0:
         return Spec(locks=draw(_which_refs))
-    cleaning = st.just(Several()) | _shapes(0, 0, True)
-    plan = draw(_shapes(draw(st.integers(0, depth - 1)), 2 if depth > 1 else 1, True))
+    cleaning = st.just(Several()) | _shapes(0, 0)
+    plan = draw(_shapes(draw(st.integers(0, depth - 1)), 2 if depth > 1 else 1))
     return Spec(plan, draw(cleaning), draw(cleaning), draw(_which_refs))
 
 

@@ -1,5 +1,7 @@
 """`decide` on random trees, with random outcomes in random order, roll-backs and crashes at any point."""
 
+from collections import Counter
+
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -13,6 +15,20 @@ _OPEN_STEPS = (StepStatus.PENDING, StepStatus.STARTED)
 _OUTCOMES = st.sampled_from([Outcome.SUCCEEDED, Outcome.SUCCEEDED, *Outcome])
 _MANY = st.integers(0, 50)
 _HOW = st.sampled_from(["ok", "ok", "ok", "ok", "raise", "refuse"])
+
+
+def of_choice(rows: list[CommandRecord], choice: int | None) -> list[CommandRecord]:
+    return [row for row in rows if row.options.choice == choice]
+
+
+def are_good(rows: list[CommandRecord]) -> bool:
+    """Whether each succeeded, need not have, or has an alternative that did."""
+
+    def succeeded(row: CommandRecord) -> bool:
+        alternatives = [row] if row.options.choice is None else of_choice(rows, row.options.choice)
+        return any(each.result is Result.SUCCEEDED for each in alternatives) or (row.best_effort and bool(row.result))
+
+    return all(map(succeeded, rows))
 
 
 class Lives(RuleBasedStateMachine):
@@ -104,9 +120,37 @@ class Lives(RuleBasedStateMachine):
                 continue
             assert command.parent_id is not None
             siblings = flow.children_of(command.parent_id, command.role, command.undoes)
-            for before in siblings:
-                if before.position in command.after:
-                    assert before.result is Result.SUCCEEDED or (before.best_effort and before.result)
+            assert are_good([before for before in siblings if before.position in command.after])
+
+    @invariant()
+    def alternatives_come_after_clean_failures_and_one_succeeds_at_most(self) -> None:
+        for row in self.play.flow.commands.values():
+            if row.options.choice is None or row.superseded:
+                continue
+            alternatives = of_choice(self.play.flow.children_of(*row.plan), row.options.choice)
+            assert sum(each.result is Result.SUCCEEDED for each in alternatives) <= 1
+            before = alternatives[: alternatives.index(row)]
+            if row.started_at is not None:
+                assert all(each.result is Result.FAILED and not each.has_leftovers for each in before)
+
+    @invariant()
+    def bounded_groups_keep_their_bound(self) -> None:
+        running = Counter(
+            (row.plan, row.options.pool, row.options.at_most)
+            for row in self.play.flow.commands.values()
+            if row.options.at_most is not None and row.state not in (State.PENDING, State.ENDED)
+        )
+        assert all(many <= (at_most or 0) for (_, _, at_most), many in running.items())
+
+    @invariant()
+    def only_clean_failures_are_tried_again_and_not_too_often(self) -> None:
+        for row in self.play.flow.commands.values():
+            attempts = row.options.retry.attempts if row.options.retry else 1
+            assert row.attempt <= attempts
+            if row.superseded:
+                assert (row.result, row.has_leftovers, row.attempt < attempts) == (Result.FAILED, False, True)
+            elif row.result is Result.FAILED and row.attempt < attempts:
+                assert row.has_leftovers
 
     @invariant()
     def success_is_that_of_every_part(self) -> None:
@@ -116,7 +160,7 @@ class Lives(RuleBasedStateMachine):
                 continue
             children = flow.children_of(command.id, Role.FORWARD)
             tasks = flow.tasks_for(command.id, Role.FORWARD)
-            good = all(row.result is Result.SUCCEEDED for row in children if not row.best_effort)
+            good = are_good(children)
             good &= all(row.outcome is Outcome.SUCCEEDED for row in tasks if not row.best_effort)
             if command.result is Result.SUCCEEDED:
                 assert good
@@ -131,7 +175,7 @@ class Lives(RuleBasedStateMachine):
         for command in flow.commands.values():
             if command.result is Result.CANCELLED:
                 assert command.started_at is None
-                assert command.after
+                assert command.after or command.options_json
                 step = flow.steps.get(command.id)
                 assert step is None or (step.status, step.started_at) == (StepStatus.NOT_STARTED, None)
 
@@ -195,7 +239,7 @@ class Lives(RuleBasedStateMachine):
                 if command.result is Result.FAILED:
                     parts = [row for row in below(flow, command.id) if row.undoes == completed.id]
                     tasks = [row for row in flow.tasks.values() if row.undoes == completed.id]
-                    good = all(row.best_effort or row.result is Result.SUCCEEDED for row in parts)
+                    good = are_good([row for row in parts if not row.superseded])
                     good &= all(row.best_effort or row.outcome is Outcome.SUCCEEDED for row in tasks)
                     assert completed.undo in (Undo.DONE, Undo.FAILED), completed
                     assert good or completed.undo is Undo.FAILED, completed

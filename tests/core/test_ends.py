@@ -9,6 +9,7 @@ from interlock.core.flow import Flow
 from interlock.core.lifecycle import END_ATTEMPTS_MAX, END_RETRY_US, decide, is_still_due, move
 from interlock.model.errors import Bug
 from interlock.model.failure import Failure
+from interlock.model.plan import Order
 from interlock.model.records import CommandRecord, EventRecord, Undo
 from interlock.model.states import Outcome, Phase, Result, State, StepStatus
 from tests.core.playing import Play
@@ -21,7 +22,7 @@ FAILING = Spec(plan=One(Task()))
 def staged(*, undo: Spec = EMPTY, completed: int = 2) -> Play:
     """A sequence whose first stages completed and whose last has failed: compensation is due."""
     stages = (*(One(undo, step=f"S{n}") for n in range(completed)), One(FAILING, step="LAST"), One(EMPTY, step="NEVER"))
-    play = Play(Spec(plan=Several(stages, ordered=True)))
+    play = Play(Spec(plan=Several(stages, Order.IN_TURN)))
     while not play.open_tasks():
         play.do(0)
     play.commit()

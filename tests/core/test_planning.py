@@ -9,7 +9,7 @@ from interlock.core import planning
 from interlock.core.flow import Flow
 from interlock.core.polling import Backoff
 from interlock.model.errors import Refused
-from interlock.model.plan import NOTHING, Part, Plan, TaskWork, parallel, part, sequence
+from interlock.model.plan import NOTHING, Part, Plan, TaskWork, first_of, parallel, part, sequence
 from interlock.model.records import Role
 from interlock.model.refs import Ref
 from tests.core.shapes import REFS, START, Mint, Spec
@@ -56,12 +56,16 @@ def test_a_task_touches_what_it_says_or_what_its_command_names() -> None:
     ("plan", "words"),
     [
         (parallel(part(EMPTY, key="a"), part(EMPTY, key="a")), "two parts of the plan of Do spec0 have the same key"),
-        (sequence(part(EMPTY), part(copy())), "copy is an async task within a sequence"),
-        (sequence(part(copy()), part(EMPTY)), "copy is an async task within a sequence"),
+        (parallel(part(EMPTY, after="b")), "comes after 'b', but no part of its plan has that key"),
+        (
+            parallel(part(EMPTY, key="a", after="c"), part(EMPTY, key="b", after="a"), part(EMPTY, key="c", after="b")),
+            "parts of a plan wait for each other: a after",
+        ),
+        (first_of(part(EMPTY, best_effort=True)), "an alternative of first_of is best_effort"),
         (parallel(*[part(EMPTY)] * 20_001), "has 20001 parts; at most 20000"),
         (sequence(parallel(*[part(EMPTY)] * 500), parallel(*[part(EMPTY)] * 500)), "orders too many parts"),
     ],
-    ids=["keys", "task after", "task before", "parts", "edges"],
+    ids=["keys", "unknown key", "cycle", "alternative", "parts", "edges"],
 )
 def test_plans_that_cannot_be_are_refused_with_the_remedy(plan: Plan, words: str) -> None:
     with pytest.raises(Refused, match=words):

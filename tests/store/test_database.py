@@ -16,6 +16,7 @@ from sqlalchemy.exc import OperationalError
 
 from interlock.model.errors import Bug, InvalidInput, Missing, NotOwner, Refused
 from interlock.store.database import Database, settings
+from interlock.store.schema import NEWEST
 from interlock.store.tables import metadata
 from interlock.store.triggers import SQLITE_TRIGGERS
 from tests.store.rows import JOB, insert
@@ -32,13 +33,22 @@ sys.stdin.read()
 
 
 def schema_of(connection: Connection) -> dict[str, Any]:
-    """Every table, index and trigger; a table's lines in any order."""
+    """Every table with its columns and constraints in any order, every index and trigger."""
     rows = connection.execute(text("SELECT name, type, sql FROM sqlite_master")).all()
     return {
-        name: (kind, sql if kind != "table" else sorted(re.split(r",?\s*\n", sql)))
+        name: (kind, sql if kind != "table" else (*_columns(connection, name), *sorted(_CONSTRAINT.findall(sql))))
         for name, kind, sql in rows
         if not name.startswith(("alembic", "sqlite_autoindex_alembic"))
     }
+
+
+_CONSTRAINT = re.compile(r"^\s*((?:CONSTRAINT|PRIMARY|FOREIGN|UNIQUE|CHECK) .*?\)),? *(?:,|\n|$)", re.MULTILINE)
+
+
+def _columns(connection: Connection, table: str) -> list[str]:
+    """Defaults are left out: columns that were added later need one for the rows that were there."""
+    rows = connection.execute(text(f"PRAGMA table_xinfo({table})")).mappings()
+    return sorted(f"{row['name']} {row['type']} notnull={row['notnull']} key={row['pk']}" for row in rows)
 
 
 def test_the_migrations_make_exactly_the_tables_of_the_code() -> None:
@@ -99,7 +109,7 @@ def test_a_schema_from_the_future_is_left_alone(tmp_path: Path) -> None:
     with Database.open(url) as database, database.writer().begin():
         database.writer().execute(text("UPDATE alembic_version SET version_num = '9999'"))
     for opening in (Database.open, Database.open_reading):
-        with pytest.raises(Refused, match=r"a\.db is version 9999, newer than 0001.*use the newer program"):
+        with pytest.raises(Refused, match=rf"a\.db is version 9999, newer than {NEWEST}.*use the newer program"):
             opening(url)
 
 
@@ -120,7 +130,7 @@ def test_reading_needs_a_database_of_the_known_schema(tmp_path: Path) -> None:
     with pytest.raises(Missing, match="there is no database"):
         Database.open_reading(f"sqlite:///{tmp_path}/none.db")
     (tmp_path / "empty.db").touch()
-    with pytest.raises(Refused, match="is version none, older than 0001; start the coordinator"):
+    with pytest.raises(Refused, match=f"is version none, older than {NEWEST}; start the coordinator"):
         Database.open_reading(f"sqlite:///{tmp_path}/empty.db")
     with pytest.raises(InvalidInput, match="in memory cannot be read by another"):
         Database.open_reading("sqlite://")

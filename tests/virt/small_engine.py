@@ -10,7 +10,8 @@ from enum import Enum
 from typing import Any
 
 from interlock import Cause, Child, Command, Failure, Outcome, Plan, Result, TaskResult
-from interlock.model.plan import TaskWork, flatten
+from interlock.model.layout import flatten
+from interlock.model.plan import TaskWork
 from interlock.virt.entities import Disk, DiskStatus
 from tests.virt.memory_tx import MemoryTx, World
 

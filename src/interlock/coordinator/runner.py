@@ -42,11 +42,12 @@ from interlock.model.changes import Change
 from interlock.model.errors import Bug, Refused
 from interlock.model.failure import Cause, Failure
 from interlock.model.locks import LockMode, shared
-from interlock.model.plan import Plan, TaskWork
+from interlock.model.plan import Group, Plan, TaskWork
 from interlock.model.records import CommandRecord, Role
 from interlock.model.refs import Ref
 from interlock.model.states import Phase, Result
 from interlock.secrets import Keyring, dump_sealed
+from interlock.steps import Steps
 
 #: beyond this many rows in one change set further parts are executed in further transactions
 ROWS_MAX = 1_000
@@ -163,7 +164,7 @@ class Runner:
             reasons = self._prepare(command)
             if reasons:
                 refused[id] = _refusal(command, reasons)
-        hard = [refused[id] for id in refused if not self._flow.commands[id].best_effort]
+        hard = [refused[id] for id in refused if _must_begin(self._flow.commands[id])]
         if hard:
             return Failure.of(hard[0].message, [cause for each in hard for cause in each.causes])
         due: list[Due] = []
@@ -295,7 +296,8 @@ class Runner:
         world = self._world
         return PhaseDb(self._flow, command, self._snapshot, world.catalog, self._object, world.new_id, self._now)
 
-    def _describe(self, command: Command[Any]) -> Described:
+    def _describe(self, work: Command[Any] | Group) -> Described:
+        command = Steps(plan=work) if isinstance(work, Group) else work
         self._world.catalog.known(command)
         kind = command.command_type
         text = self._world.catalog.write_command(command, self._world.keyring)
@@ -327,6 +329,12 @@ class Runner:
         )  # fmt: skip
         words = f"{phase} of {command.title} raised {type(error).__name__}: {error}"
         return words.encode(errors="backslashreplace").decode()  # names of files may be no Unicode
+
+
+def _must_begin(command: CommandRecord) -> bool:
+    """Whether its refusal is one of the whole plan: no other part may do in its place."""
+    options = command.options
+    return not command.best_effort and options.choice is None and options.retry is None
 
 
 def _refusal(command: CommandRecord, reasons: Sequence[str]) -> Failure:

@@ -59,9 +59,12 @@ def failure_of(
         if task.outcome is not Outcome.SUCCEEDED and not task.best_effort:
             failed += 1
             causes.append(task_cause(flow, command, task))
-    for child in flow.children_of(command.id, role, undoes):
+    children = flow.children_of(command.id, role, undoes)
+    chosen = {child.options.choice for child in children if child.options_json and child.result is Result.SUCCEEDED}
+    for child in children:
         total += 1
-        if child.result is not Result.SUCCEEDED and not child.best_effort:
+        is_spare = child.options_json is not None and child.options.choice in chosen - {None}
+        if child.result is not Result.SUCCEEDED and not child.best_effort and not is_spare:
             failed += 1
             causes.extend(_child_causes(command, child))
     if not failed:
@@ -105,32 +108,38 @@ def _child_causes(command: CommandRecord, child: CommandRecord) -> list[Cause]:
     ]  # fmt: skip
 
 
-def is_ready(flow: Flow, command: CommandRecord) -> bool | None:
-    """Whether a pending part's turn has come: True, not yet (None), or never (False)."""
-    if command.parent_id is None:
-        return True
-    if not command.after:
-        return True
-    siblings = flow.children_of(command.parent_id, command.role, command.undoes)
-    before = {child.position: child for child in siblings}
-    ready: bool | None = True
-    for position in command.after:
-        sibling = before[position]
-        if sibling.state is not State.ENDED:
-            ready = None
-        elif sibling.result is not Result.SUCCEEDED and not sibling.best_effort:
-            return False
-    return ready
-
-
 def to_undo(flow: Flow, command: CommandRecord) -> list[CommandRecord]:
     """The completed commands under this one whose undoing is not over, the latest end last."""
     found: list[CommandRecord] = []
-    stack = flow.children_of(command.id, Role.FORWARD)
+    stack = [command]
     while stack:
-        child = stack.pop()
-        if child.result is Result.SUCCEEDED:
-            if child.undo is None or child.undo is Undo.UNDERWAY:
-                found.append(child)
-            stack.extend(flow.children_of(child.id, Role.FORWARD))
+        parent = stack.pop()
+        kept = past_return(flow, parent)
+        for child in flow.children_of(parent.id, Role.FORWARD):
+            if child.result is Result.SUCCEEDED and child.position not in kept:
+                if child.undo is None or child.undo is Undo.UNDERWAY:
+                    found.append(child)
+                stack.append(child)
     return sorted(found, key=lambda child: child.ended_seq or 0)
+
+
+def past_return(flow: Flow, command: CommandRecord) -> frozenset[int]:
+    """The positions of a command's plan that are not undone: parts of no return, and all that came before them."""
+    children = flow.children_of(command.id, Role.FORWARD)
+    kept: set[int] = set()
+    stack = [child.position for child in children if _is_permanent(flow, child)]
+    while stack:
+        position = stack.pop()
+        child = flow.at((command.id, Role.FORWARD, None), position)
+        if child is not None and position not in kept:
+            kept.add(position)
+            stack += child.after
+    return frozenset(kept)
+
+
+def _is_permanent(flow: Flow, command: CommandRecord) -> bool:
+    """Whether it, or a part of it, has passed a point of no return, or may have."""
+    has_passed = command.result is Result.SUCCEEDED or command.has_leftovers
+    if has_passed and command.options_json is not None and command.options.no_return:
+        return True
+    return any(_is_permanent(flow, child) for child in flow.children_of(command.id, Role.FORWARD))

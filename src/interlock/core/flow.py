@@ -6,6 +6,7 @@ loaded at will.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -31,8 +32,18 @@ Mark = tuple[int, int]
 
 #: one plan: whose, which phase's, and for UNDO which command it undoes
 PlanKey = tuple[UUID, Role, UUID | None]
-#: siblings that wait for one position of a plan: parent, role, undone command, position
-WaitKey = tuple[UUID, Role, UUID | None, int]
+#: one position of a plan
+PlaceKey = tuple[UUID, Role, UUID | None, int]
+
+
+@dataclass(slots=True)
+class Pool:
+    """The parts of one group that is bounded or stops on a failure: what can be counted again from the rows."""
+
+    #: those that have not begun, the first last
+    waiting: list[UUID]
+    running: int
+    has_failed: bool
 
 
 class Flow:
@@ -51,7 +62,11 @@ class Flow:
         self.events: list[EventRecord] = []
         self.children: dict[PlanKey, list[UUID]] = {}
         self.tasks_of: dict[PlanKey, list[UUID]] = {}
-        self.waiters: dict[WaitKey, list[UUID]] = {}
+        #: the latest attempt at each position
+        self.places: dict[PlaceKey, UUID] = {}
+        #: who comes after a position
+        self.waiters: dict[PlaceKey, list[UUID]] = {}
+        self.pools: dict[tuple[PlanKey, int | None], Pool] = {}
         self.undo_queues: dict[UUID, list[UUID]] = {}
         self.undoing: dict[UUID, UUID] = {}
         self.ended_count = 0
@@ -69,8 +84,14 @@ class Flow:
         return self.commands[self.id]
 
     def children_of(self, command: UUID, role: Role, undoes: UUID | None = None) -> list[CommandRecord]:
-        """The children that this role's plan (for UNDO: of undoing that command) made, in the plan's order."""
+        """The children that this role's plan (for UNDO: of undoing that command) made, in the plan's order; of a
+        part that was tried again the latest attempt."""
         return [self.commands[child] for child in self.children.get((command, role, undoes), ())]
+
+    def at(self, plan: PlanKey, position: int) -> CommandRecord | None:
+        """The child at that position of a plan, in its latest attempt."""
+        id = self.places.get((*plan, position))
+        return None if id is None else self.commands[id]
 
     def tasks_for(self, command: UUID, role: Role, undoes: UUID | None = None) -> list[TaskRecord]:
         """The async tasks that this role's plan made, in the plan's order."""
@@ -145,11 +166,26 @@ class Flow:
         return self.ended_count
 
     def _index_command(self, row: CommandRecord) -> None:
-        if row.parent_id is not None:
-            self.children.setdefault((row.parent_id, row.role, row.undoes), []).append(row.id)
-            for position in row.after:
-                key = (row.parent_id, row.role, row.undoes, position)
-                self.waiters.setdefault(key, []).append(row.id)
+        if row.parent_id is None:
+            return
+        plan = (row.parent_id, row.role, row.undoes)
+        former = self.places.get((*plan, row.position))
+        if former is not None:
+            self._index_attempt(plan, former, row)
+            return
+        self.places[(*plan, row.position)] = row.id
+        self.children.setdefault(plan, []).append(row.id)
+        for position in row.after:
+            self.waiters.setdefault((*plan, position), []).append(row.id)
+        if row.options_json is not None and row.options.choice is not None:
+            self.waiters.setdefault((*plan, row.position - 1), []).append(row.id)
+
+    def _index_attempt(self, plan: PlanKey, former: UUID, row: CommandRecord) -> None:
+        """The latest attempt has the place, in whatever order the rows come."""
+        if self.commands[former].attempt < row.attempt:
+            self.places[(*plan, row.position)] = row.id
+            children = self.children[plan]
+            children[children.index(former)] = row.id
 
     def _index_task(self, row: TaskRecord) -> None:
         self.tasks_of.setdefault((row.command_id, row.role, row.undoes), []).append(row.id)
@@ -183,6 +219,7 @@ class Flow:
         self._event_seq = self.events[-1].seq if self.events else self._stored_events()
         self.undo_queues.clear()
         self.undoing.clear()
+        self.pools.clear()
         self.ended_count = max((row.ended_seq or 0 for row in self.commands.values()), default=0)
         if created:
             self._index_all()
@@ -191,7 +228,7 @@ class Flow:
         return self.jobs[self.id].events if self.id in self.jobs else 0
 
     def _index_all(self) -> None:
-        self.children, self.tasks_of, self.waiters = {}, {}, {}
+        self.children, self.tasks_of, self.waiters, self.places = {}, {}, {}, {}
         for command in self.commands.values():
             self._index_command(command)
         for task in self.tasks.values():

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from interlock.core import narration
+from interlock.core import narration, retrying, turns
 from interlock.core.ending import untouchable
 from interlock.core.flow import Flow
 from interlock.model.errors import Bug
@@ -16,6 +16,7 @@ def end(flow: Flow, command: CommandRecord, result: Result, now: int) -> list[UU
     """Ends a command; returns who is to be examined because of it."""
     if State.ENDED not in COMMAND_MOVES[command.state]:
         raise Bug(f"command {command.id} cannot end from {command.state}")
+    others = turns.note_ended(flow, command, result)
     command = replace(
         command, state=State.ENDED, result=result, ended_at=now, ended_seq=flow.next_ended(), retry_at=None
     )
@@ -24,8 +25,23 @@ def end(flow: Flow, command: CommandRecord, result: Result, now: int) -> list[UU
     if command.parent_id is None:
         _close_flow(flow)
         return []
-    waiters = flow.waiters.get((command.parent_id, command.role, command.undoes, command.position), ())
-    return [*one_less(flow, flow.commands[command.parent_id]), *waiters]
+    again = retrying.next_attempt(command, now)
+    if again is not None:
+        return [_begin_anew(flow, command, again), *others]
+    waiters = flow.waiters.get((*command.plan, command.position), ())
+    return [*one_less(flow, flow.commands[command.parent_id]), *waiters, *others]
+
+
+def _begin_anew(flow: Flow, command: CommandRecord, again: CommandRecord) -> UUID:
+    """Puts the next attempt in the place of the one that failed; for the parent the part has not ended."""
+    flow.put_command(replace(flow.commands[command.id], superseded=True))
+    turns.forget_pool(flow, command)
+    flow.put_command(again)
+    narration.command_planned(flow, again)
+    pause_s = ((again.retry_at or again.created_at) - again.created_at) / 1e6
+    words = f"{again.title} is tried again in {pause_s:g} s (attempt {again.attempt})"
+    flow.add_event(again.created_at, "part_retried", words, Severity.WARNING, command_id=again.id)
+    return again.id
 
 
 def one_less(flow: Flow, parent: CommandRecord) -> list[UUID]:

@@ -7,8 +7,8 @@ It is level-triggered: `Examine` may come at any time, any number of times, and 
 from typing import Any
 from uuid import UUID
 
-from interlock.core import compensation, leaving, narration, tasks
-from interlock.core.ending import count_open, failure_of, is_ready, to_undo
+from interlock.core import compensation, leaving, narration, tasks, turns
+from interlock.core.ending import count_open, failure_of, past_return, to_undo
 from interlock.core.facts import (
     Compensate,
     Compensated,
@@ -60,7 +60,7 @@ def is_still_due(flow: Flow, due: Due, now: int) -> bool:
         return False
     match due:
         case Start():
-            return command.state is State.PENDING
+            return command.state is State.PENDING and bool(turns.turn(flow, command))
         case EndPhase():
             return command.state is State.FINALIZING and command.phase is due.phase and not command.phase_ran
         case Compensate():
@@ -99,10 +99,10 @@ def _take(flow: Flow, fact: Fact, now: int) -> list[UUID]:
 def _examine(flow: Flow, command: CommandRecord, now: int, agenda: list[UUID]) -> list[Due]:
     match command.state:
         case State.PENDING:
-            ready = is_ready(flow, command)
+            ready = turns.turn(flow, command)
             if ready is False:
                 agenda += leaving.end(flow, command, Result.CANCELLED, now)
-            return [Start(command.id)] if ready else []
+            return [Start(command.id)] if ready and _is_time(command, now) else []
         case State.EXECUTING if _quiet(flow, command):
             agenda += _execution_over(flow, command, now)
         case State.COMPENSATING if _quiet(flow, command):
@@ -143,6 +143,7 @@ def _execution_over(flow: Flow, command: CommandRecord, now: int) -> list[UUID]:
     if failure is None:
         return _to_finalizing(flow, command, Phase.END_SUCCESSFULLY, now)
     command = _failed(command, failure)
+    narration.past_return(flow, command, past_return(flow, command), now)
     if to_undo(flow, command):
         move(flow, command, State.COMPENSATING, now, open=0)
         return [command.id]
@@ -210,6 +211,9 @@ def move(flow: Flow, command: CommandRecord, state: State, now: int, **fields: A
     """The only way from state to state: checked against the table, and told to people."""
     if state not in COMMAND_MOVES[command.state]:
         raise Bug(f"command {command.id} cannot go from {command.state} to {state}")
+    if state is State.VALIDATING:
+        turns.note_begun(flow, command)
+        fields["retry_at"] = None
     command = replace(command, state=state, **fields)
     flow.put_command(command)
     narration.command_moved(flow, command, now)

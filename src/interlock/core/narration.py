@@ -3,7 +3,7 @@
 They are written in the same transaction as the move, so that they cannot disagree with it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from uuid import UUID
 
 from interlock.core.flow import Flow
@@ -12,6 +12,8 @@ from interlock.model.records import CommandRecord, Role, Severity, StepRecord, T
 from interlock.model.replacing import replace
 from interlock.model.states import Outcome, Result, State, StepStatus, TaskState
 
+#: how many parts one event names
+_NAMED_MAX = 10
 VALIDATING, EXECUTING, FINALIZING = "VALIDATING", "EXECUTING", "FINALIZING"
 GENERIC = (VALIDATING, EXECUTING, FINALIZING)
 
@@ -147,6 +149,19 @@ def task_moved(flow: Flow, task: TaskRecord, now: int) -> None:
         _close(flow, step, StepStatus.FINISHED if ok else StepStatus.FAILED, now)
 
 
+def past_return(flow: Flow, command: CommandRecord, kept: Collection[int], now: int) -> None:
+    """What a failed command has completed and will not undo."""
+    titles = [
+        child.title
+        for child in flow.children_of(command.id, Role.FORWARD)
+        if child.position in kept and child.result is Result.SUCCEEDED
+    ]
+    if titles:
+        words = f"not undone, since a point of no return was passed: {', '.join(titles[:_NAMED_MAX])}"
+        more = f" and {len(titles) - _NAMED_MAX} more" if len(titles) > _NAMED_MAX else ""
+        flow.add_event(now, "not_undone", words + more, Severity.WARNING, command_id=command.id)
+
+
 def raise_attention(flow: Flow, command: CommandRecord, reason: str, now: int) -> None:
     """A command needs a person: it stands first in every list, and an event says why."""
     flow.put_command(replace(command, attention=reason))
@@ -193,8 +208,14 @@ def roll_up(flow: Flow) -> None:
                 flow.put_job(replace(flow.job, progress=progress))
 
 
+def _counts(flow: Flow, step: StepRecord) -> bool:
+    """What was never reached, or is tried again, is no share of the progress."""
+    command = flow.commands.get(step.id)
+    return step.status is not StepStatus.NOT_STARTED and not (command is not None and command.superseded)
+
+
 def _progress(flow: Flow, step: StepRecord, parts: Mapping[UUID | None, list[StepRecord]]) -> int:
-    below = parts.get(step.id)
+    below = [part for part in parts.get(step.id, ()) if _counts(flow, part)]
     if not below or step.status in _CLOSED:
         return step.progress
     total = sum(part.weight for part in below)

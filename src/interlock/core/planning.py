@@ -1,16 +1,19 @@
 """Turns the plan that a phase returned into rows: all of it, before anything is sent (design rule 2)."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from interlock.core import narration
+from interlock.core import narration, turns
 from interlock.core.flow import Flow
 from interlock.model.errors import Refused
-from interlock.model.plan import Part, Plan, PlannedPart, TaskWork, flatten
+from interlock.model.layout import PlannedPart, flatten
+from interlock.model.plan import Group, Part, Plan, TaskWork
 from interlock.model.records import CommandRecord, Role, TaskRecord
 from interlock.model.refs import Ref
+from interlock.model.replacing import replace
 
 #: how deep children may nest, and how many parts and orderings one plan may have
 DEPTH_MAX = 50
@@ -52,7 +55,7 @@ def lay_out(
     """Writes a row for every part; returns the child commands that are due at once, in the plan's order."""
     parts = flatten(plan)
     _check(parent, parts)
-    due: list[UUID] = []
+    children: list[CommandRecord] = []
     for planned in parts:
         if isinstance(planned.part.work, TaskWork):
             task = _task_row(flow, parent, planned, role, author, now, undoes)
@@ -62,8 +65,19 @@ def lay_out(
             child = _command_row(parent, planned, role, author, now, undoes)
             flow.put_command(child)
             narration.command_planned(flow, child)
-            if not planned.after:
-                due.append(child.id)
+            children.append(child)
+    return _due(flow, children)
+
+
+def _due(flow: Flow, children: Sequence[CommandRecord]) -> list[UUID]:
+    """Whose turn it is at once; of a bounded group as many as may run."""
+    due: list[UUID] = []
+    taken: Counter[int | None] = Counter()
+    for child in children:
+        pool, at_most = child.options.pool, child.options.at_most
+        if turns.turn(flow, child) and (at_most is None or taken[pool] < at_most):
+            taken[pool] += 1
+            due.append(child.id)
     return due
 
 
@@ -77,10 +91,6 @@ def _check(parent: CommandRecord, parts: Sequence[PlannedPart]) -> None:
     keys = [planned.part.key for planned in parts if planned.part.key is not None]
     if len(keys) != len(set(keys)):
         raise Refused(f"two parts of the plan of {parent.title} have the same key")
-    tasks = {planned.position: planned.part.work for planned in parts if isinstance(planned.part.work, TaskWork)}
-    ordered = {position for planned in parts if planned.after for position in (planned.position, *planned.after)}
-    for position in sorted(ordered & tasks.keys()):
-        raise Refused(f"{tasks[position].method} is an async task within a sequence; wrap it in a command")
 
 
 def _key(part: Part, position: int, name: str) -> str:
@@ -90,7 +100,9 @@ def _key(part: Part, position: int, name: str) -> str:
 def _command_row(
     parent: CommandRecord, planned: PlannedPart, role: Role, author: Author, now: int, undoes: UUID | None
 ) -> CommandRecord:
-    part, described = planned.part, author.describe(planned.part.work)
+    part = planned.part
+    work = _touching(part.work, parent.refs) if isinstance(part.work, Group) else part.work
+    described = author.describe(work)
     return CommandRecord(
         id=author.new_id(),
         flow_id=parent.flow_id,
@@ -111,7 +123,23 @@ def _command_row(
         best_effort=part.best_effort,
         created_at=now,
         undoes=undoes,
+        options_json=planned.options.to_json(),
     )
+
+
+def _touching(group: Group, refs: tuple[Ref[Any], ...]) -> Group:
+    """The group with its tasks saying what they touch: by default what the command that planned them names."""
+
+    def said(piece: Plan) -> Plan:
+        if isinstance(piece, Group):
+            return _touching(piece, refs)
+        if isinstance(piece.work, Group):
+            return replace(piece, work=_touching(piece.work, refs))
+        if isinstance(piece.work, TaskWork) and piece.work.touches is None:
+            return replace(piece, work=replace(piece.work, touches=refs))
+        return piece
+
+    return replace(group, parts=tuple(map(said, group.parts)))
 
 
 def _task_row(

@@ -1,9 +1,11 @@
 """Invariants 2 to 6: how commands and tasks end."""
 
 from collections.abc import Iterator
+from uuid import UUID
 
 from sqlalchemy import Connection, and_, case, func, not_, or_, select
 
+from interlock.model.layout import options_of
 from interlock.model.records import Role
 from interlock.model.states import Result, State
 from interlock.store import tables
@@ -83,15 +85,28 @@ def open_parts_counted(connection: Connection) -> Iterator[str]:
         yield f"command {id} counts {counted} open parts and has {found}"
 
 
+def _not_chosen(connection: Connection) -> list[UUID]:
+    """The alternatives beside which another has succeeded."""
+    query = select(_command).where(_command.c.options_json.contains('"choice"'))
+    rows = connection.execute(query).all()
+    keys = {row.id: (row.parent_id, row.role, row.undoes, options_of(row.options_json).choice) for row in rows}
+    chosen = {keys[row.id] for row in rows if row.result is Result.SUCCEEDED}
+    return [row.id for row in rows if row.result is not Result.SUCCEEDED and keys[row.id] in chosen]
+
+
 def success_of_parts(connection: Connection) -> Iterator[str]:
     """6. A command succeeded exactly when every part of its plan that is not best-effort did.
 
-    One that failed without a failed part is right where it has no parts: it was refused, or never began.
+    One that failed without a failed part is right where it has no parts: it was refused, or never began. An
+    attempt that was followed by another does not count; of alternatives one is enough.
     """
+    spare = _not_chosen(connection)
     missed_child = and_(
         _child.c.parent_id == _command.c.id,
         _child.c.role == Role.FORWARD,
         not_(_child.c.best_effort),
+        not_(_child.c.superseded),
+        not_(_child.c.id.in_(spare)),
         or_(_child.c.result.is_(None), _child.c.result != Result.SUCCEEDED),
     )
     missed_task = and_(

@@ -1,11 +1,12 @@
 """Invariants 13 and 14: the order in which parts run and are undone."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, Row, or_, select
 
+from interlock.model.layout import options_of
 from interlock.model.records import Role
 from interlock.model.states import Result, State
 from interlock.store import tables
@@ -15,27 +16,47 @@ _columns = tuple(
     _command.c[name]
     for name in (
         "id", "flow_id", "parent_id", "role", "undoes", "position", "after", "state", "result", "best_effort",
-        "started_at", "ended_seq", "undo",
+        "started_at", "ended_seq", "undo", "has_leftovers", "options_json", "superseded",
     )
 )  # fmt: skip
 
 
 def sequence_broken(connection: Connection) -> Iterator[str]:
-    """13. A part that had its turn comes after parts that had succeeded, or need not."""
-    of_parents = select(_command.c.parent_id).where(_command.c.after != ())
+    """13. A part that had its turn comes after parts that had succeeded, or need not; an alternative after failures."""
+    of_parents = select(_command.c.parent_id).where(or_(_command.c.after != (), _command.c.options_json.is_not(None)))
     rows = connection.execute(select(*_columns).where(_command.c.parent_id.in_(of_parents))).all()
-    places = {(row.parent_id, row.role, row.undoes, row.position): row for row in rows}
+    places = {(*_plan(row), row.position): row for row in rows if not row.superseded}
+    chosen = {(*_plan(row), _choice(row)): row for row in rows if row.result is Result.SUCCEEDED}
     for row in rows:
         if row.state is State.PENDING or (row.result is Result.CANCELLED and row.started_at is None):
             continue
         for position in row.after:
-            before = places.get((row.parent_id, row.role, row.undoes, position))
-            if before is None:
-                yield f"command {row.id} comes after position {position}, where there is nothing"
-            elif before.result is not Result.SUCCEEDED and not (before.best_effort and before.result):
-                yield f"command {row.id} is {row.state} but comes after {before.id}, which has not succeeded"
-            elif row.ended_seq is not None and (before.ended_seq or 0) > row.ended_seq:
-                yield f"command {row.id} ended before {before.id}, which it comes after"
+            before = places.get((*_plan(row), position))
+            if before is not None and _choice(before) is not None:
+                before = chosen.get((*_plan(row), _choice(before)), before)
+            yield from _comes_after(row, position, before)
+        former = places.get((*_plan(row), row.position - 1))
+        if former is None or _choice(row) is None or _choice(former) != _choice(row):
+            continue
+        if former.result is not Result.FAILED or former.has_leftovers:
+            yield f"command {row.id} is {row.state} instead of {former.id}, which has not failed cleanly"
+
+
+def _comes_after(row: Row[Any], position: int, before: Row[Any] | None) -> Iterator[str]:
+    if before is None:
+        yield f"command {row.id} comes after position {position}, where there is nothing"
+    elif before.result is not Result.SUCCEEDED and not (before.best_effort and before.result):
+        yield f"command {row.id} is {row.state} but comes after {before.id}, which has not succeeded"
+    elif row.ended_seq is not None and (before.ended_seq or 0) > row.ended_seq:
+        yield f"command {row.id} ended before {before.id}, which it comes after"
+
+
+def _plan(row: Row[Any]) -> tuple[Any, ...]:
+    return row.parent_id, row.role, row.undoes
+
+
+def _choice(row: Row[Any]) -> int | None:
+    return options_of(row.options_json).choice
 
 
 def undone_wrongly(connection: Connection) -> Iterator[str]:
@@ -43,13 +64,17 @@ def undone_wrongly(connection: Connection) -> Iterator[str]:
     flows = select(_command.c.flow_id).where(or_(_command.c.undo.is_not(None), _command.c.state == State.COMPENSATING))
     query = select(*_columns).where(_command.c.flow_id.in_(flows)).order_by(_command.c.flow_id)
     rows = {row.id: row for row in connection.execute(query)}
+    permanent = _past_return(rows.values())
     under: dict[UUID, list[Row[Any]]] = {}
     for row in rows.values():
         if row.undo is not None and row.result is not Result.SUCCEEDED:
             yield f"command {row.id} is undone ({row.undo}) and its result is {row.result}"
         elif row.result is Result.SUCCEEDED and row.parent_id is not None:
             above = _first_not_succeeded(rows, row)
-            if above is not None:
+            if _is_under(rows, row, permanent):
+                if row.undo is not None:
+                    yield f"command {row.id} is undone ({row.undo}) past a point of no return"
+            elif above is not None:
                 under.setdefault(above.id, []).append(row)
             elif row.undo is not None:
                 yield f"command {row.id} is undone ({row.undo}) and nothing above it failed"
@@ -64,6 +89,35 @@ def _first_not_succeeded(rows: dict[UUID, Row[Any]], row: Row[Any]) -> Row[Any] 
         if row.result is not Result.SUCCEEDED:
             return row
     return None
+
+
+def _past_return(rows: Iterable[Row[Any]]) -> set[UUID]:
+    """What is not undone: parts of no return that may have happened, what came before them, and what holds them."""
+    by_id = {row.id: row for row in rows}
+    places = {(*_plan(row), row.position): row for row in by_id.values() if not row.superseded}
+    kept: set[UUID] = set()
+    stack = [row for row in by_id.values() if options_of(row.options_json).no_return and _may_have_happened(row)]
+    while stack:
+        row = stack.pop()
+        if row.id in kept or row.parent_id is None or row.role is not Role.FORWARD:
+            continue
+        kept.add(row.id)
+        stack.append(by_id[row.parent_id])
+        stack += [places[(*_plan(row), position)] for position in row.after]
+    return kept
+
+
+def _may_have_happened(row: Row[Any]) -> bool:
+    return row.result is Result.SUCCEEDED or bool(row.has_leftovers)
+
+
+def _is_under(rows: dict[UUID, Row[Any]], row: Row[Any], kept: set[UUID]) -> bool:
+    """Whether it, or a command above it, is kept; below one that is kept all is."""
+    while row.parent_id is not None:
+        if row.id in kept and row.result is Result.SUCCEEDED:
+            return True
+        row = rows[row.parent_id]
+    return False
 
 
 def _out_of_order(above: Row[Any], completed: Sequence[Row[Any]]) -> Iterator[str]:

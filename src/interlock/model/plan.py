@@ -1,10 +1,15 @@
 """Plans: what `execute` returns. Pieces of work named before anything is sent."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Protocol, TypeAlias
 
 from interlock.model.refs import Ref
+
+#: bounds of a part's attempts, and of the pause between two of them in seconds
+ATTEMPTS_MAX = 100
+PAUSE_S_MAX = 86_400
 
 
 class HostVerb(Protocol):
@@ -45,22 +50,56 @@ def local(function: str, /, *, touches: tuple[Ref[Any], ...] | None = None, **ar
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """A child command or an async task, and how it counts."""
+class Retry:
+    """How a part that failed is tried again: `attempts` in all, after a pause that doubles each time.
 
-    work: Any  # a Command or a TaskWork; Command lives above this module
+    Every attempt is a new command with tasks of its own. A part that left something behind, or whose fate
+    is not known, is never tried again.
+    """
+
+    attempts: int
+    pause_s: float = 1.0
+    pause_max_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.attempts <= ATTEMPTS_MAX:
+            raise ValueError(f"{self.attempts} attempts of a part; it must be 2 to {ATTEMPTS_MAX}")
+        if not 0 <= self.pause_s <= self.pause_max_s <= PAUSE_S_MAX:
+            raise ValueError(
+                f"a pause of {self.pause_s:g} to {self.pause_max_s:g} s; it must not shrink, nor exceed {PAUSE_S_MAX} s"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A child command, an async task or a group of parts, and how it counts."""
+
+    work: Any  # a Command, a TaskWork or a Group; Command lives above this module
     step: str | None = None
     weight: int = 1
     best_effort: bool = False
     key: str | None = None
+    after: tuple[str, ...] = ()
+    retry: Retry | None = None
+    no_return: bool = False
+
+
+class Order(StrEnum):
+    """How the parts of a group follow one another."""
+
+    BESIDE = "beside"
+    IN_TURN = "in_turn"
+    FIRST_OF = "first_of"
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Parts that run side by side, or (`ordered`) one after the other."""
+    """Parts in one of the three orders; `at_most` and `stop_on_failure` are about parts side by side."""
 
     parts: tuple["Plan", ...] = ()
-    ordered: bool = field(default=False)
+    order: Order = Order.BESIDE
+    at_most: int | None = None
+    stop_on_failure: bool = False
 
 
 Plan: TypeAlias = Part | Group
@@ -76,57 +115,39 @@ def part(
     weight: int = 1,
     best_effort: bool = False,
     key: str | None = None,
+    after: str | Sequence[str] = (),
+    retry: Retry | None = None,
+    no_return: bool = False,
 ) -> Plan:
-    """A piece of a plan.
+    """A piece of a plan: a command, a task (`on_host`, `local`), or a group of parts that ends as one.
 
     `step` shows it to people under that name; `weight` is its share of the progress; with `best_effort`
     its failure does not fail the command; `key` is its stable name in the plan (default: made from
-    what it is and its position).
+    what it is and its position); `after` names the keys of parts that must have succeeded before; with
+    `no_return`, once it has succeeded, neither it nor what came before it is undone.
     """
     if weight < 1:
         raise ValueError(f"weight {weight} of a part; it must be 1 or more")
-    return Part(work, step, weight, best_effort, key)
+    keys = (after,) if isinstance(after, str) else tuple(after)
+    return Part(work, step, weight, best_effort, key, keys, retry, no_return)
 
 
-def parallel(*plans: Plan) -> Plan:
-    """Side by side. One that fails does not stop the others."""
-    return Group(plans)
+def parallel(*plans: Plan, at_most: int | None = None, stop_on_failure: bool = False) -> Plan:
+    """Side by side, `at_most` so many at a time. One that fails does not stop the others, unless with
+    `stop_on_failure`: then those that have not begun never begin."""
+    if at_most is not None and at_most < 1:
+        raise ValueError(f"at_most {at_most} in parallel; it must be 1 or more")
+    return Group(plans, Order.BESIDE, at_most, stop_on_failure)
 
 
 def sequence(*plans: Plan) -> Plan:
-    """One after the other; the next starts when the one before has succeeded. Commands only."""
-    return Group(plans, ordered=True)
+    """One after the other; the next starts when the one before has succeeded."""
+    return Group(plans, Order.IN_TURN)
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedPart:
-    """A part with its place: `after` are the positions that must have succeeded before it starts."""
-
-    part: Part
-    position: int
-    after: tuple[int, ...]
-
-
-def flatten(plan: Plan) -> list[PlannedPart]:
-    """The plan as parts in order, each with what it comes after. Empty groups vanish."""
-    parts: list[PlannedPart] = []
-
-    def place(piece: Plan, after: tuple[int, ...]) -> tuple[int, ...]:
-        """Lays a piece down and returns the positions that end it (its own `after` where it is empty)."""
-        if isinstance(piece, Part):
-            parts.append(PlannedPart(piece, len(parts), after))
-            return (len(parts) - 1,)
-        if piece.ordered:
-            for each in piece.parts:
-                after = place(each, after)
-            return after
-        ends = [end for each in piece.parts for end in place(each, after)]
-        return tuple(dict.fromkeys(ends)) or after
-
-    place(plan, ())
-    return parts
-
-
-def walk(plan: Plan) -> Iterator[Part]:
-    """Every part of the plan."""
-    return (planned.part for planned in flatten(plan))
+def first_of(*plans: Plan) -> Plan:
+    """Until one succeeds: the next starts when the one before has failed, its failure end is over, and it
+    left nothing behind. It succeeds with the first that does."""
+    if not plans:
+        raise ValueError("first_of nothing; name at least one plan")
+    return Group(plans, Order.FIRST_OF)

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+from interlock.model.layout import Options, options_of
 from interlock.model.locks import LockMode
 from interlock.model.refs import Ref
 from interlock.model.states import Outcome, Phase, Result, State, StepStatus, TaskState
@@ -80,6 +81,22 @@ class CommandRecord:
     has_warnings: bool = False
     started_at: int | None = None
     ended_at: int | None = None
+    #: what few parts have: see `options`
+    options_json: str | None = None
+    #: counts from 1; with `superseded` a later attempt is there, and this one counts no more
+    attempt: int = 1
+    superseded: bool = False
+
+    @property
+    def options(self) -> Options:
+        """How the part is treated beyond its place."""
+        return options_of(self.options_json)
+
+    @property
+    def plan(self) -> tuple[UUID, Role, UUID | None]:
+        """Which plan a part belongs to: whose, which phase's, and for UNDO which command it undoes."""
+        assert self.parent_id is not None
+        return self.parent_id, self.role, self.undoes
 
 
 @dataclass(frozen=True, slots=True)
