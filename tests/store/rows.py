@@ -20,6 +20,7 @@ from interlock.model.records import (
     SnapshotRecord,
     StepRecord,
     TaskRecord,
+    TicketRecord,
     Undo,
 )
 from interlock.model.refs import Ref
@@ -86,6 +87,7 @@ LEFT = LeftoverRecord(
     cleared_reason="looked",
 )  # fmt: skip
 LOCK = LockRecord(VM, FLOW, LockMode.SHARED, FLOW, 2)
+TICKET = TicketRecord(CHILD, VM, FLOW, LockMode.EXCLUSIVE, -5, 2, 9)
 KEPT_LOCK = LockRecord(DISK, FLOW, LockMode.EXCLUSIVE, CHILD, 3, LEFTOVER)
 SNAPSHOT = SnapshotRecord(FLOW, CHILD, DISK, 0, '{"name":"d"}', None)
 CREATED = SnapshotRecord(FLOW, CHILD, OTHER, 1, None, '{"name":"e"}')
@@ -97,7 +99,7 @@ EVENT = EventRecord(FLOW, 2, 5, Severity.ERROR, "leftover_made", "it may still r
 
 #: in an order that suits nobody: children before parents
 EVERYTHING: tuple[Record, ...] = (
-    EVENT, PLAIN_EVENT, KEPT_LOCK, LOCK, CREATED, SNAPSHOT, LEFT, SUBSTEP, STEP, OVER, PLACEHOLDER,
+    EVENT, PLAIN_EVENT, KEPT_LOCK, LOCK, TICKET, CREATED, SNAPSHOT, LEFT, SUBSTEP, STEP, OVER, PLACEHOLDER,
     DONE, ROOT,
     JOB, LINK, ENTITY_DISK, ENTITY_VM,
 )  # fmt: skip

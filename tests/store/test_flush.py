@@ -41,13 +41,14 @@ from tests.store.rows import (
     SNAPSHOT,
     STEP,
     SUBSTEP,
+    TICKET,
     VM,
     stored,
     write,
 )
 
 WHOLE_FLOW = flows.FlowRows(
-    JOB, (ROOT, DONE), (PLACEHOLDER, OVER), (STEP, SUBSTEP), (KEPT_LOCK, LOCK), (SNAPSHOT, CREATED), (LEFT,)
+    JOB, (ROOT, DONE), (PLACEHOLDER, OVER), (STEP, SUBSTEP), (KEPT_LOCK, LOCK), (TICKET,), (SNAPSHOT, CREATED), (LEFT,)
 )
 
 

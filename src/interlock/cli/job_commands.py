@@ -11,6 +11,7 @@ from interlock.cli.client import Client, Cut, NoServer
 from interlock.cli.context import Output, examples, of
 from interlock.cli.exits import Exit, Stop
 from interlock.cli.output import print_json, write
+from interlock.model.locks import PRIORITY_MAX
 
 #: how long a submission whose answer was lost is repeated, under the same idempotency key
 RESEND_S_MAX = 30.0
@@ -50,6 +51,10 @@ def run(
         str | None, typer.Option(help="The same key with the same parameters is the same job.")
     ] = None,
     correlation_id: Annotated[str | None, typer.Option(help="Shown on everything the job does.")] = None,
+    priority: Annotated[
+        int,
+        typer.Option(min=-PRIORITY_MAX, max=PRIORITY_MAX, help="Higher comes first where commands wait for a lock."),
+    ] = 0,
     output: Output = None,
 ) -> None:
     """Submit a command; prints the job's id."""
@@ -62,6 +67,7 @@ def run(
         "version": version,
         "correlation_id": correlation_id,
         "idempotency_key": idempotency_key or str(uuid.uuid4()),
+        "priority": priority,
     }
     accepted = _submit(context.client, body)
     as_json = context.wants_json(output)

@@ -29,6 +29,7 @@ class Submission:
     correlation_id: str
     idempotency_key: str | None
     user: str
+    priority: int = 0
 
 
 class Repeated(Exception):
@@ -97,6 +98,7 @@ def accept(
             updated_at=now,
             idempotency_key=submission.idempotency_key,
             digest=digest,
+            priority=submission.priority,
         )
     )
     narration.open_job(flow, submission.step_ids, now)

@@ -6,10 +6,9 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from interlock.coordinator.locking import conflict
 from interlock.coordinator.runner import ChangeSet
 from interlock.coordinator.work import Work
-from interlock.model.locks import LockMode
+from interlock.model.locks import LockMode, conflict
 from interlock.model.records import EntityRecord, LockRecord
 from interlock.model.refs import Ref
 from interlock.store.queries import entities, locks
@@ -33,7 +32,8 @@ class Checker:
         """The runs that may be stored; the others are added to `conflicted`."""
         valid = []
         for work in self._works:
-            if work.change_set is None or self._holds(work.change_set):
+            is_alone = work.in_writer or work.change_set is None or not work.change_set.needs_writer
+            if work.change_set is None or (is_alone and self._holds(work.change_set)):
                 valid.append(work)
             else:
                 conflicted.append(work)

@@ -30,6 +30,7 @@ from interlock.hosts.vdsm import connector
 from interlock.ids import new_id
 from interlock.model.errors import InterlockError, InvalidInput, Missing, NotOwner, Refused
 from interlock.model.failure import Failure
+from interlock.model.locks import PRIORITY_MAX
 from interlock.model.records import CommandRecord, JobRecord
 from interlock.model.states import Result
 from interlock.secrets import Keyring
@@ -233,14 +234,16 @@ class Coordinator:
         correlation_id: str | None = None,
         idempotency_key: str | None = None,
         user: str = "",
+        priority: int = 0,
     ) -> Job[R]:
         """Accepts a command: returns after the commit that made it, or raises Refused (InvalidInput, Missing,
-        KeyReused, or with the `job_id` of the job that shows the refusal)."""
+        KeyReused, or with the `job_id` of the job that shows the refusal). Of commands that wait for one lock the
+        one of higher `priority` (-10 to 10) comes first; a minute of waiting makes up for one level."""
         self._check_works()
         id = new_id()
         submission = Submission(
             id, (new_id(), new_id(), new_id()), self.catalog.checked(command), _correlation(correlation_id, id),
-            _checked_key(idempotency_key), user,
+            _checked_key(idempotency_key), user, _checked_priority(priority),
         )  # fmt: skip
         if self._submitting >= SUBMISSIONS_MAX:
             raise Refused(f"{self._submitting} submissions wait already; submit again later")
@@ -262,6 +265,7 @@ class Coordinator:
         correlation_id: str | None = None,
         idempotency_key: str | None = None,
         user: str = "",
+        priority: int = 0,
     ) -> Job[Any]:
         """As `submit`, from what a person wrote: names are resolved wherever a ref is asked for."""
         with self.reading() as connection:
@@ -271,7 +275,9 @@ class Coordinator:
                 return found.ref.id if found is not None else None
 
             command = self.catalog.from_input(name, parameters, version=version, resolve=resolve)
-        return await self.submit(command, correlation_id=correlation_id, idempotency_key=idempotency_key, user=user)
+        return await self.submit(
+            command, correlation_id=correlation_id, idempotency_key=idempotency_key, user=user, priority=priority
+        )
 
     async def clear_leftover(self, leftover_id: UUID, *, by: str, reason: str) -> None:
         """A person attests that nothing remains: the leftover no longer refuses its refs. Audited."""
@@ -377,6 +383,12 @@ def _correlation(given: str | None, id: UUID) -> str:
     if not _CORRELATION.fullmatch(given):
         raise InvalidInput(f"correlation id {given!r}; use 1 to 50 of the characters 0-9 A-Z a-z _ -")
     return given
+
+
+def _checked_priority(priority: int) -> int:
+    if abs(priority) > PRIORITY_MAX:
+        raise InvalidInput(f"the priority {priority} is not between -{PRIORITY_MAX} and {PRIORITY_MAX}")
+    return priority
 
 
 def _checked_key(given: str | None) -> str | None:

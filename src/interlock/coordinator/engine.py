@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from interlock.clock import Clock
 from interlock.coordinator.accepting import Repeated, Submission
+from interlock.coordinator.lock_waits import LockWaits
 from interlock.coordinator.runner import ChangeSet, Runner, World, examine_all, was_refused
 from interlock.coordinator.snapshot import Snapshot
 from interlock.coordinator.trials import CLAIMS_MAX, Trials
@@ -72,6 +73,9 @@ class Engine:
         self._stopped = False
         self._workers = Workers(database, clock, self._ran, workers)
         self._trials = Trials(self._schedule)
+        self._lock_waits = LockWaits(
+            clock, lambda flow_id, command_id: self.tell(flow_id, Examine(command_id)), self._is_holder
+        )
         self.writer = Writer(database.writer(), owner, self._from_writer, self._from_broken_writer, sets_max=sets_max)
         self.failed: asyncio.Future[None] = self._loop.create_future()
 
@@ -84,6 +88,7 @@ class Engine:
     async def stop(self) -> None:
         """Ends workers and writer. What was not committed is forgotten; the next engine finds the rest."""
         self._stopped = True
+        self._lock_waits.stop()
         for timer in self._timers.values():
             timer.cancel()
         await asyncio.to_thread(self._workers.stop)
@@ -170,6 +175,10 @@ class Engine:
         root = slot.flow.commands.get(flow_id) if slot is not None else None
         return slot is not None and (root is None or root.state is not State.ENDED)
 
+    def _is_holder(self, flow_id: UUID) -> bool:
+        slot = self._slots.get(flow_id)
+        return slot is not None and bool(slot.flow.locks)
+
     @property
     def flows(self) -> int:
         """How many flows are in memory."""
@@ -247,7 +256,8 @@ class Engine:
             self._stored(work)
         for work in outcome.conflicted:
             work.slot.flow.roll_back()
-            work.slot.conflicts += 1
+            is_for_writer = work.change_set is not None and work.change_set.needs_writer
+            work.slot.conflicts += CONFLICTS_MAX + 1 if is_for_writer else 1
             self._again(work)
         for work, error in outcome.failed:
             work.slot.flow.roll_back()
@@ -340,6 +350,7 @@ class Engine:
                 self._actor.task_stored(change.new, flow.job.term, fresh=_never_sent(change))
             elif isinstance(change.new, CommandRecord) and change.new.retry_at is not None:
                 self._retry_later(change.new)
+        self._lock_waits.stored(change_set.changes)
         if change_set.later:
             self._slots[flow.id].mailbox += [Examine(id) for id in change_set.later]
         self._actor.flow_stored(flow)
@@ -350,6 +361,8 @@ class Engine:
         for command in slot.flow.commands.values():
             if command.retry_at is not None:
                 self._retry_later(command)
+        for ticket in slot.flow.tickets.values():
+            self._lock_waits.add(ticket)
         for task in slot.flow.tasks.values():
             if task.state is TaskState.CLEAR_FAILED:
                 slot.clearing.add(task.id)

@@ -1,46 +1,134 @@
-"""Takes entity locks for a command: no wait, all or none; a refusal names the holder's job."""
+"""Takes entity locks for a command, all or none. What is not free is refused, or waited for in fair order.
 
+A lock is free when nobody else holds it in a conflicting mode and no conflicting ticket comes before. A flow that
+holds locks already passes those who hold none: they would wait for it in turn.
+"""
+
+from dataclasses import dataclass, field
 from typing import Any
 
+from interlock.coordinator import deadlocks
 from interlock.coordinator.snapshot import Snapshot
+from interlock.core import narration
 from interlock.core.flow import Flow
-from interlock.model.locks import LockMode, Locks
-from interlock.model.records import CommandRecord, LockRecord
+from interlock.model.locks import LockMode, Locks, conflict
+from interlock.model.records import CommandRecord, LockRecord, Role, TicketRecord
 from interlock.model.refs import Ref
 from interlock.store.queries.locks import HeldLock
+from interlock.store.queries.tickets import Waiter
+
+#: microseconds of waiting that make up for one level of priority
+AGEING_US = 60_000_000
 
 
-def acquire(flow: Flow, command: CommandRecord, wanted: Locks, snapshot: Snapshot, now: int) -> list[str]:
-    """Puts the missing locks into the flow's change set; returns why not, a line per conflict."""
+@dataclass
+class Acquisition:
+    """What came of asking for locks: they are held, unless `refusals` say why not, or it `is_waiting`."""
+
+    refusals: list[str] = field(default_factory=list)
+    is_waiting: bool = False
+
+
+def acquire(flow: Flow, command: CommandRecord, wanted: Locks, snapshot: Snapshot, now: int) -> Acquisition:
+    """Puts the missing locks into the flow's change set, or tickets for them."""
     missing = {ref: mode for ref, mode in wanted.modes().items() if not _holds(flow, ref, mode)}
     if not missing:
-        return []
-    others = [held for held in snapshot.held(list(missing)) if held.lock.flow_id != flow.id]
-    refusals = [describe(snapshot, held) for held in others if conflict(held.lock.mode, missing[held.lock.ref])]
-    if not refusals:
-        for ref, mode in missing.items():
-            snapshot.lock_wants[ref] = mode
-            flow.put_lock(LockRecord(ref, flow.id, mode, command.id, now))
-    return refusals
+        flow.drop_tickets(command.id)
+        return Acquisition()
+    tickets = _tickets(flow, command, missing, wanted, now)
+    held = [each for each in snapshot.held(list(missing)) if _is_in_the_way(flow, each.lock, missing)]
+    before = [each for each in snapshot.waiting(list(missing)) if _comes_before(flow, each, tickets[each.ticket.ref])]
+    if not held and not before:
+        _take(flow, command, missing, snapshot, now)
+        return Acquisition()
+    reasons = [describe(snapshot, each) for each in held] + [_describe_waiter(snapshot, each) for each in before]
+    may_wait = wanted.waits and command.role is Role.FORWARD and not any(each.lock.leftover_id for each in held)
+    if not may_wait:
+        return Acquisition(reasons)
+    return _wait(flow, command, tickets, reasons, snapshot, now)
 
 
-def conflict(one: LockMode, other: LockMode) -> bool:
-    """Only shared goes with shared."""
-    return LockMode.EXCLUSIVE in (one, other)
+def _wait(
+    flow: Flow,
+    command: CommandRecord,
+    tickets: dict[Ref[Any], TicketRecord],
+    reasons: list[str],
+    snapshot: Snapshot,
+    now: int,
+) -> Acquisition:
+    first = next(iter(tickets.values()))
+    if first.deadline_at is not None and first.deadline_at <= now:
+        waited_s = (now - first.since) / 1e6
+        return Acquisition([f"{reason} (waited {waited_s:.0f} s, as long as allowed)" for reason in reasons])
+    if any(key[0] == command.id for key in flow.tickets):
+        return Acquisition(is_waiting=True)
+    if flow.locks:
+        snapshot.needs_writer = True  # two that wait for each other must not both look before either is stored
+        cycle = deadlocks.cycle(flow, list(tickets.values()), snapshot)
+        if cycle is not None:
+            return Acquisition([f"waiting would never end: {cycle}; start it again when one of these jobs has ended"])
+    for ticket in tickets.values():
+        flow.put_ticket(ticket)
+    narration.lock_waited(flow, command, reasons, now)
+    return Acquisition(is_waiting=True)
+
+
+def _tickets(
+    flow: Flow, command: CommandRecord, missing: dict[Ref[Any], LockMode], wanted: Locks, now: int
+) -> dict[Ref[Any], TicketRecord]:
+    """The tickets that the command has, or would draw now; all of one age."""
+    drawn = next((ticket for (id, _), ticket in flow.tickets.items() if id == command.id), None)
+    since = drawn.since if drawn else now
+    rank = drawn.rank if drawn else now - flow.job.priority * AGEING_US
+    deadline_at = drawn.deadline_at if drawn else None
+    if drawn is None and wanted.timeout_s is not None:
+        deadline_at = now + round(wanted.timeout_s * 1e6)
+    return {
+        ref: TicketRecord(command.id, ref, flow.id, mode, rank, since, deadline_at) for ref, mode in missing.items()
+    }
+
+
+def _take(flow: Flow, command: CommandRecord, missing: dict[Ref[Any], LockMode], snapshot: Snapshot, now: int) -> None:
+    flow.drop_tickets(command.id)
+    for ref, mode in missing.items():
+        snapshot.lock_wants[ref] = mode
+        flow.put_lock(LockRecord(ref, flow.id, mode, command.id, now))
+
+
+def _is_in_the_way(flow: Flow, lock: LockRecord, missing: dict[Ref[Any], LockMode]) -> bool:
+    return lock.flow_id != flow.id and conflict(lock.mode, missing[lock.ref])
+
+
+def _comes_before(flow: Flow, waiter: Waiter, mine: TicketRecord) -> bool:
+    ticket = waiter.ticket
+    if ticket.flow_id == flow.id or not conflict(ticket.mode, mine.mode):
+        return False
+    if flow.locks and not waiter.is_holder:
+        return False
+    return (ticket.rank, ticket.command_id) < (mine.rank, mine.command_id)
 
 
 def _holds(flow: Flow, ref: Ref[Any], mode: LockMode) -> bool:
     held = flow.locks.get(ref)
-    return (held is not None and LockMode.EXCLUSIVE in (held.mode,)) or (held is not None and held.mode is mode)
+    return held is not None and (held.mode is LockMode.EXCLUSIVE or held.mode is mode)
 
 
 def describe(snapshot: Snapshot, held: HeldLock) -> str:
     """Who holds it, in words, with the remedy."""
-    record = snapshot.entity(held.lock.ref)
-    name = f"{held.lock.ref.type} {record.name}" if record and record.name else str(held.lock.ref)
+    name = _name(snapshot, held.lock.ref)
     if held.lock.leftover_id is not None:
         return (
             f"{name} is blocked by leftover {held.lock.leftover_id} of job {held.lock.flow_id}: "
             f"{held.leftover_reason}; clear it with `interlock leftover clear {held.lock.leftover_id}`"
         )
     return f"{name} is locked by job {held.lock.flow_id} ({held.job_title}); wait for it to end"
+
+
+def _describe_waiter(snapshot: Snapshot, waiter: Waiter) -> str:
+    name, who = _name(snapshot, waiter.ticket.ref), f"job {waiter.ticket.flow_id} ({waiter.job_title})"
+    return f"{name} is waited for by {who}, which came before; try again later"
+
+
+def _name(snapshot: Snapshot, ref: Ref[Any]) -> str:
+    record = snapshot.entity(ref)
+    return f"{ref.type} {record.name}" if record and record.name else str(ref)

@@ -55,8 +55,11 @@ def load(connection: Connection, flow_id: UUID) -> Flow:
 def assembled(rows: FlowRows) -> Flow:
     """A flow from what the store loaded."""
     return Flow.of_rows(
-        [rows.job, *rows.commands, *rows.tasks, *rows.steps, *rows.locks, *rows.snapshots, *rows.leftovers]
-    )
+        [
+            rows.job, *rows.commands, *rows.tasks, *rows.steps, *rows.locks, *rows.tickets, *rows.snapshots,
+            *rows.leftovers,
+        ]
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

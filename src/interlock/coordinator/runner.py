@@ -16,6 +16,7 @@ from interlock.command import Command
 from interlock.coordinator import accepting, locking
 from interlock.coordinator.accepting import Submission
 from interlock.coordinator.linking import link_changes
+from interlock.coordinator.locking import Acquisition
 from interlock.coordinator.phase_db import PhaseDb
 from interlock.coordinator.snapshot import Snapshot
 from interlock.core import narration, planning
@@ -69,6 +70,7 @@ class ChangeSet:
     reads: dict[Ref[Any], int]
     link_reads: dict[Ref[Any], int]
     lock_wants: dict[Ref[Any], LockMode]
+    needs_writer: bool = False
     #: commands to look at in a further transaction
     later: list[UUID] = field(default_factory=list)
 
@@ -126,7 +128,7 @@ class Runner:
         links, bumps = link_changes(flow, self._world.catalog)
         return ChangeSet(
             flow, flow.changes() + links, bumps, snapshot.reads, snapshot.link_reads, snapshot.lock_wants,
-            self._later,
+            snapshot.needs_writer, self._later,
         )  # fmt: skip
 
     # what is due ------------------------------------------------------------------------------------
@@ -151,19 +153,22 @@ class Runner:
 
     def _start_one(self, id: UUID) -> list[Due]:
         """A part whose turn has come, or a flow command."""
-        reasons = self._prepare(self._flow.commands[id])
-        if reasons:
-            return self._decide(StartRefused(id, _refusal(self._flow.commands[id], reasons)))
-        return self._execute(id)
+        prepared = self._prepare(self._flow.commands[id])
+        if prepared.refusals:
+            return self._decide(StartRefused(id, _refusal(self._flow.commands[id], prepared.refusals)))
+        return [] if prepared.is_waiting else self._execute(id)
 
     def _start_all(self, ids: Sequence[UUID]) -> Failure | list[Due]:
         """The parts of a plan that are due at once: locked and validated all or none, then executed."""
         refused: dict[UUID, Failure] = {}
+        waiting: set[UUID] = set()
         for id in ids:
             command = self._flow.commands[id]
-            reasons = self._prepare(command)
-            if reasons:
-                refused[id] = _refusal(command, reasons)
+            prepared = self._prepare(command)
+            if prepared.refusals:
+                refused[id] = _refusal(command, prepared.refusals)
+            elif prepared.is_waiting:
+                waiting.add(id)
         hard = [refused[id] for id in refused if _must_begin(self._flow.commands[id])]
         if hard:
             return Failure.of(hard[0].message, [cause for each in hard for cause in each.causes])
@@ -171,19 +176,23 @@ class Runner:
         for id in ids:
             if id in refused:
                 due += self._decide(StartRefused(id, refused[id]))
+            elif id in waiting:
+                continue
             elif self._flow.rows_changed > ROWS_MAX:
                 self._later.append(id)
             else:
                 due += self._execute(id)
         return due
 
-    def _prepare(self, command: CommandRecord) -> list[str]:
-        """Takes the locks and validates; returns every reason why it may not run."""
+    def _prepare(self, command: CommandRecord) -> Acquisition:
+        """Takes the locks and validates: every reason why it may not run, or that it waits."""
         mark = self._flow.mark()
+        is_waiting = False
         try:
             subject, db = self._object(command), self._db(command)
-            reasons = locking.acquire(self._flow, command, subject.locks(db), self._snapshot, self._now)
-            reasons += [refusal.message for refusal in subject.validate(db)]
+            acquired = locking.acquire(self._flow, command, subject.locks(db), self._snapshot, self._now)
+            is_waiting = acquired.is_waiting
+            reasons = acquired.refusals + [refusal.message for refusal in subject.validate(db)]
         except Refused as error:
             reasons = list(error.reasons)
         except Unreadable as error:
@@ -192,7 +201,7 @@ class Runner:
             reasons = [self._raised(command, "validate", error)]
         if reasons:
             self._flow.roll_back(mark)
-        return reasons
+        return Acquisition(reasons, is_waiting)
 
     def _execute(self, id: UUID) -> list[Due]:
         command, mark, later = self._flow.commands[id], self._flow.mark(), len(self._later)
@@ -266,9 +275,9 @@ class Runner:
         flow = self._flow
         children = planning.lay_out(flow, command, plan, role, self._author, self._now, undoes=undoes)
         touched = [ref for task in flow.tasks_for(command.id, role, undoes) if task.is_mutating for ref in task.refs]
-        refusals = locking.acquire(flow, command, shared(*touched), self._snapshot, self._now)
-        if refusals:
-            raise Refused(*refusals)
+        acquired = locking.acquire(flow, command, shared(*touched), self._snapshot, self._now)
+        if acquired.refusals:
+            raise Refused(*acquired.refusals)
         return children
 
     # small things -----------------------------------------------------------------------------------

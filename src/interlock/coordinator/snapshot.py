@@ -13,8 +13,9 @@ from interlock.model.entities import Entity
 from interlock.model.locks import LockMode
 from interlock.model.records import EntityRecord
 from interlock.model.refs import Ref
-from interlock.store.queries import entities, locks
+from interlock.store.queries import entities, locks, tickets
 from interlock.store.queries.locks import HeldLock
+from interlock.store.queries.tickets import Waiter
 
 E = TypeVar("E", bound=Entity)
 
@@ -34,6 +35,8 @@ class Snapshot:
         self.link_reads: dict[Ref[Any], int] = {}
         #: locks found free, to be taken
         self.lock_wants: dict[Ref[Any], LockMode] = {}
+        #: what was decided holds only where nothing else is committed meanwhile
+        self.needs_writer = False
 
     @property
     def connection(self) -> Connection:
@@ -79,6 +82,14 @@ class Snapshot:
     def held(self, refs: Sequence[Ref[Any]]) -> list[HeldLock]:
         """The committed locks on these refs, whoever holds them."""
         return locks.on(self.connection, refs)
+
+    def waiting(self, refs: Sequence[Ref[Any]]) -> list[Waiter]:
+        """The committed tickets for these refs, in their order."""
+        return tickets.on(self.connection, refs)
+
+    def waiting_holders(self) -> list[Waiter]:
+        """The committed tickets of all flows that hold locks while they wait."""
+        return tickets.of_holders(self.connection)
 
     def parse(self, record: EntityRecord) -> Entity:
         """The record as its class's instance."""

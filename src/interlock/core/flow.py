@@ -23,6 +23,7 @@ from interlock.model.records import (
     SnapshotRecord,
     StepRecord,
     TaskRecord,
+    TicketRecord,
 )
 from interlock.model.refs import Ref
 from interlock.model.replacing import replace
@@ -55,6 +56,7 @@ class Flow:
         self.tasks: dict[UUID, TaskRecord] = {}
         self.steps: dict[UUID, StepRecord] = {}
         self.locks: dict[Ref[Any], LockRecord] = {}
+        self.tickets: dict[tuple[UUID, Ref[Any]], TicketRecord] = {}
         self.snapshots: dict[tuple[UUID, Ref[Any]], SnapshotRecord] = {}
         self.leftovers: dict[UUID, LeftoverRecord] = {}
         self.jobs: dict[UUID, JobRecord] = {}
@@ -127,6 +129,14 @@ class Flow:
 
     def drop_lock(self, ref: Ref[Any]) -> None:
         self._put(self.locks, ref, None)
+
+    def put_ticket(self, row: TicketRecord) -> None:
+        self._put(self.tickets, (row.command_id, row.ref), row)
+
+    def drop_tickets(self, command_id: UUID) -> None:
+        """The command waits for no lock any more."""
+        for key in [key for key in self.tickets if key[0] == command_id]:
+            self._put(self.tickets, key, None)
 
     def put_snapshot(self, row: SnapshotRecord) -> None:
         self._put(self.snapshots, (row.command_id, row.ref), row)
@@ -292,6 +302,8 @@ class Flow:
                 self.steps[row.id] = row
             case LockRecord():
                 self.locks[row.ref] = row
+            case TicketRecord():
+                self.tickets[row.command_id, row.ref] = row
             case SnapshotRecord():
                 self.snapshots[row.command_id, row.ref] = row
             case LeftoverRecord():

@@ -16,6 +16,7 @@ def end(flow: Flow, command: CommandRecord, result: Result, now: int) -> list[UU
     """Ends a command; returns who is to be examined because of it."""
     if State.ENDED not in COMMAND_MOVES[command.state]:
         raise Bug(f"command {command.id} cannot end from {command.state}")
+    flow.drop_tickets(command.id)
     others = turns.note_ended(flow, command, result)
     command = replace(
         command, state=State.ENDED, result=result, ended_at=now, ended_seq=flow.next_ended(), retry_at=None

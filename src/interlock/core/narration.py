@@ -3,7 +3,7 @@
 They are written in the same transaction as the move, so that they cannot disagree with it.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from uuid import UUID
 
 from interlock.core.flow import Flow
@@ -147,6 +147,12 @@ def task_moved(flow: Flow, task: TaskRecord, now: int) -> None:
     else:
         ok = task.outcome is Outcome.SUCCEEDED
         _close(flow, step, StepStatus.FINISHED if ok else StepStatus.FAILED, now)
+
+
+def lock_waited(flow: Flow, command: CommandRecord, reasons: Sequence[str], now: int) -> None:
+    """A command waits for locks that others hold."""
+    words = "; ".join(reason.partition("; ")[0] for reason in reasons[:_NAMED_MAX])
+    flow.add_event(now, "lock_waited", f"{command.title} waits: {words}", command_id=command.id)
 
 
 def past_return(flow: Flow, command: CommandRecord, kept: Collection[int], now: int) -> None:

@@ -14,6 +14,7 @@ from interlock.model.records import (
     SnapshotRecord,
     StepRecord,
     TaskRecord,
+    TicketRecord,
 )
 
 Record: TypeAlias = (
@@ -23,6 +24,7 @@ Record: TypeAlias = (
     | StepRecord
     | EventRecord
     | LockRecord
+    | TicketRecord
     | SnapshotRecord
     | LeftoverRecord
     | EntityRecord

@@ -6,6 +6,9 @@ from typing import Any
 
 from interlock.model.refs import Ref
 
+#: priorities go from minus this to this
+PRIORITY_MAX = 10
+
 
 class LockMode(StrEnum):
     """How a ref is held."""
@@ -16,14 +19,31 @@ class LockMode(StrEnum):
     EXCLUSIVE = "exclusive"
 
 
+def conflict(one: LockMode, other: LockMode) -> bool:
+    """Only shared goes with shared."""
+    return LockMode.EXCLUSIVE in (one, other)
+
+
 @dataclass(frozen=True, slots=True)
 class Locks:
-    """A set of locks, taken all or none. Combine with `+`; on one ref the stronger mode counts."""
+    """A set of locks, taken all or none. Combine with `+`; on one ref the stronger mode counts.
+
+    Where one is not free the command is refused, unless the set is one that waits.
+    """
 
     wanted: tuple[tuple[Ref[Any], LockMode], ...] = ()
+    waits: bool = False
+    timeout_s: float | None = None
 
     def __add__(self, other: "Locks") -> "Locks":
-        return Locks(self.wanted + other.wanted)
+        times = [each for each in (self.timeout_s, other.timeout_s) if each is not None]
+        return Locks(self.wanted + other.wanted, self.waits or other.waits, min(times, default=None))
+
+    def waiting(self, timeout_s: float | None = None) -> "Locks":
+        """The same set, waited for until it is free; after `timeout_s` seconds the command is refused."""
+        if timeout_s is not None and timeout_s <= 0:
+            raise ValueError(f"waiting {timeout_s:g} s for locks; it must be more than 0, or None for no end")
+        return Locks(self.wanted, True, timeout_s)
 
     def modes(self) -> dict[Ref[Any], LockMode]:
         """The mode wanted per ref."""

@@ -160,6 +160,8 @@ class JobRecord:
     events: int = 0
     attention: str | None = None
     visible: bool = True
+    #: what waits longer than AGEING_US comes before what has one more of it
+    priority: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +219,22 @@ class LockRecord:
     command_id: UUID
     taken_at: int
     leftover_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TicketRecord:
+    """A lock that a pending command waits for (table lock_tickets); lower ranks come first.
+
+    `rank` is the time since when it waits, moved back by its priority, so that waiting makes up for any priority.
+    """
+
+    command_id: UUID
+    ref: Ref[Any]
+    flow_id: UUID
+    mode: LockMode
+    rank: int
+    since: int
+    deadline_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from interlock.model.errors import InvalidInput, Refused
+from interlock.model.locks import PRIORITY_MAX
 
 #: bytes of one body
 BODY_SIZE_MAX = 1 << 20
@@ -47,6 +48,7 @@ class Submission(Body):
     parameters: dict[str, Any] = Field(default_factory=dict)  # checked by the catalog
     correlation_id: Annotated[str, Field(pattern=CORRELATION_ID)] | None = None
     idempotency_key: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    priority: Annotated[int, Field(ge=-PRIORITY_MAX, le=PRIORITY_MAX)] = 0
 
 
 class Clearing(Body):

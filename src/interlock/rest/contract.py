@@ -45,6 +45,7 @@ class Coordinating(Protocol):
         correlation_id: str | None = None,
         idempotency_key: str | None = None,
         user: str = "",
+        priority: int = 0,
     ) -> Accepted: ...
 
     def reading(self) -> AbstractContextManager[Connection]: ...

@@ -69,6 +69,7 @@ def router(coordinator: Coordinating, reading: Reading, stopping: asyncio.Event,
                 correlation_id=request.state.correlation_id,
                 idempotency_key=wanted.idempotency_key,
                 user=user,
+                priority=wanted.priority,
             )
         except Missing as error:  # a parameter names nothing: the input is wrong, not the address
             return errors.refused(error, status=422)

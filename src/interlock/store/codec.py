@@ -24,6 +24,7 @@ from interlock.model.records import (
     SnapshotRecord,
     StepRecord,
     TaskRecord,
+    TicketRecord,
 )
 from interlock.model.refs import Ref
 from interlock.store import tables
@@ -58,6 +59,7 @@ MAPPED: Mapping[type, Mapped] = {
         Mapped(EventRecord, tables.audit_log, ("flow_id", "seq")),
         Mapped(LeftoverRecord, tables.leftovers, ("id",)),
         Mapped(LockRecord, tables.entity_locks, ("ref", "flow_id")),
+        Mapped(TicketRecord, tables.lock_tickets, ("command_id", "ref")),
         Mapped(SnapshotRecord, tables.business_entity_snapshot, ("command_id", "ref")),
         Mapped(EntityRecord, tables.entities, ("ref",)),
         Mapped(EntityRefRecord, tables.entity_refs, ("origin", "field", "target")),

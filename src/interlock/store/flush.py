@@ -36,6 +36,7 @@ from interlock.model.records import (
     SnapshotRecord,
     StepRecord,
     TaskRecord,
+    TicketRecord,
 )
 from interlock.model.refs import Ref
 from interlock.store import tables
@@ -55,6 +56,7 @@ INSERT_ORDER: tuple[type, ...] = (
     StepRecord,
     LeftoverRecord,
     LockRecord,
+    TicketRecord,
     SnapshotRecord,
     EventRecord,
 )

@@ -34,6 +34,7 @@ from interlock.model.records import (
     SnapshotRecord,
     StepRecord,
     TaskRecord,
+    TicketRecord,
 )
 from interlock.store.fields import Field, fields_of
 from interlock.store.types import Id
@@ -49,6 +50,7 @@ FIELDS: dict[type, tuple[Field, ...]] = {
     record: fields_of(record) for record in (JobRecord, CommandRecord, TaskRecord, StepRecord, EventRecord)
 } | {
     LockRecord: fields_of(LockRecord),
+    TicketRecord: fields_of(TicketRecord),
     SnapshotRecord: fields_of(SnapshotRecord),
     LeftoverRecord: fields_of(LeftoverRecord, refs_inside=True),
     EntityRecord: fields_of(EntityRecord, bare_ref=True),
@@ -245,6 +247,16 @@ entity_locks = _table(
     Index("entity_locks_alone", "ref_type", "ref_id", unique=True, **_where("mode = 'exclusive'")),
     key=("ref_type", "ref_id", "flow_id"),
     foreign={"flow_id": "job.id", "command_id": "command_entities.id", "leftover_id": "leftovers.id"},
+    sqlite_with_rowid=False,
+)
+
+lock_tickets = _table(
+    "lock_tickets",
+    TicketRecord,
+    Index("lock_tickets_by_ref", "ref_type", "ref_id"),
+    Index("lock_tickets_by_flow", "flow_id"),
+    key=("command_id", "ref_type", "ref_id"),
+    foreign={"flow_id": "job.id", "command_id": "command_entities.id"},
     sqlite_with_rowid=False,
 )
 

@@ -15,6 +15,7 @@ from interlock.model.records import (
     SnapshotRecord,
     StepRecord,
     TaskRecord,
+    TicketRecord,
 )
 from interlock.store import tables
 from interlock.store.queries.rows import records, with_refs
@@ -31,6 +32,7 @@ class FlowRows:
     tasks: tuple[TaskRecord, ...]
     steps: tuple[StepRecord, ...]
     locks: tuple[LockRecord, ...]
+    tickets: tuple[TicketRecord, ...]
     snapshots: tuple[SnapshotRecord, ...]
     leftovers: tuple[LeftoverRecord, ...]
 
@@ -47,7 +49,7 @@ def load(connection: Connection, flow_ids: Sequence[UUID]) -> list[FlowRows]:
     jobs = {job.id: job for job in records(connection, JobRecord, tables.job.c.id, flow_ids)}
     commands, tasks, step = tables.command_entities, tables.async_tasks, tables.step
     taken, kept = tables.entity_locks, tables.business_entity_snapshot
-    lefts = tables.leftovers
+    lefts, asked = tables.leftovers, tables.lock_tickets
 
     def by_flow(record: type[R], column: Any, *order: ColumnElement[Any]) -> dict[UUID, list[R]]:
         grouped: dict[UUID, list[R]] = {}
@@ -59,6 +61,7 @@ def load(connection: Connection, flow_ids: Sequence[UUID]) -> list[FlowRows]:
     all_tasks = by_flow(TaskRecord, tasks.c.flow_id, tasks.c.position, tasks.c.id)
     all_steps = by_flow(StepRecord, step.c.job_id, step.c.position, step.c.id)
     all_locks = by_flow(LockRecord, taken.c.flow_id, taken.c.ref_type, taken.c.ref_id)
+    all_tickets = by_flow(TicketRecord, asked.c.flow_id, asked.c.command_id, asked.c.ref_type, asked.c.ref_id)
     all_snapshots = by_flow(SnapshotRecord, kept.c.flow_id, kept.c.command_id, kept.c.position)
     all_leftovers = by_flow(LeftoverRecord, lefts.c.flow_id, lefts.c.created_at, lefts.c.id)
     return [
@@ -68,6 +71,7 @@ def load(connection: Connection, flow_ids: Sequence[UUID]) -> list[FlowRows]:
             tuple(all_tasks.get(id, ())),
             tuple(all_steps.get(id, ())),
             tuple(all_locks.get(id, ())),
+            tuple(all_tickets.get(id, ())),
             tuple(all_snapshots.get(id, ())),
             tuple(all_leftovers.get(id, ())),
         )
