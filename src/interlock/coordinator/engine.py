@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from interlock.clock import Clock
 from interlock.coordinator.accepting import Repeated, Submission
 from interlock.coordinator.lock_waits import LockWaits
+from interlock.coordinator.retries import Retries
 from interlock.coordinator.runner import ChangeSet, Runner, World, examine_all, was_refused
 from interlock.coordinator.snapshot import Snapshot
 from interlock.coordinator.trials import CLAIMS_MAX, Trials
@@ -69,13 +70,12 @@ class Engine:
         self._loop = asyncio.get_running_loop()
         self._facts_max = 1 if sets_max == 1 else SETS_MAX
         self._slots: dict[UUID, Slot] = {}
-        self._timers: dict[UUID | str, asyncio.TimerHandle] = {}
+        self._timers: dict[str, asyncio.TimerHandle] = {}
         self._stopped = False
         self._workers = Workers(database, clock, self._ran, workers)
         self._trials = Trials(self._schedule)
-        self._lock_waits = LockWaits(
-            clock, lambda flow_id, command_id: self.tell(flow_id, Examine(command_id)), self._is_holder
-        )
+        self._retries = Retries(clock, self._look)
+        self._lock_waits = LockWaits(clock, self._look, self._is_holder)
         self.writer = Writer(database.writer(), owner, self._from_writer, self._from_broken_writer, sets_max=sets_max)
         self.failed: asyncio.Future[None] = self._loop.create_future()
 
@@ -89,6 +89,7 @@ class Engine:
         """Ends workers and writer. What was not committed is forgotten; the next engine finds the rest."""
         self._stopped = True
         self._lock_waits.stop()
+        self._retries.stop()
         for timer in self._timers.values():
             timer.cancel()
         await asyncio.to_thread(self._workers.stop)
@@ -174,6 +175,9 @@ class Engine:
         slot = self._slots.get(flow_id)
         root = slot.flow.commands.get(flow_id) if slot is not None else None
         return slot is not None and (root is None or root.state is not State.ENDED)
+
+    def _look(self, flow_id: UUID, command_id: UUID) -> None:
+        self.tell(flow_id, Examine(command_id))
 
     def _is_holder(self, flow_id: UUID) -> bool:
         slot = self._slots.get(flow_id)
@@ -349,7 +353,7 @@ class Engine:
             if isinstance(change.new, TaskRecord) and _wants_action(change):
                 self._actor.task_stored(change.new, flow.job.term, fresh=_never_sent(change))
             elif isinstance(change.new, CommandRecord) and change.new.retry_at is not None:
-                self._retry_later(change.new)
+                self._retries.later(change.new)
         self._lock_waits.stored(change_set.changes)
         if change_set.later:
             self._slots[flow.id].mailbox += [Examine(id) for id in change_set.later]
@@ -360,7 +364,7 @@ class Engine:
         slot.mailbox += examine_all(slot.flow)
         for command in slot.flow.commands.values():
             if command.retry_at is not None:
-                self._retry_later(command)
+                self._retries.later(command)
         for ticket in slot.flow.tickets.values():
             self._lock_waits.add(ticket)
         for task in slot.flow.tasks.values():
@@ -368,27 +372,6 @@ class Engine:
                 slot.clearing.add(task.id)
             if task.state is not TaskState.CLEARED:
                 self._actor.task_stored(task, slot.flow.job.term, fresh=False)
-
-    def _retry_later(self, command: CommandRecord) -> None:
-        assert command.retry_at is not None
-        delay_s = max(0.0, (command.retry_at - self._clock.now_us()) / 1e6)
-        former = self._timers.pop(command.id, None)
-        if former is not None:
-            former.cancel()
-        self._timers[command.id] = self._loop.call_later(
-            min(delay_s, 60.0), self._retry_now, command.flow_id, command.id
-        )
-
-    def _retry_now(self, flow_id: UUID, command_id: UUID) -> None:
-        self._timers.pop(command_id, None)
-        slot = self._slots.get(flow_id)
-        if slot is None:
-            return
-        command = slot.flow.commands[command_id]
-        if command.retry_at is not None and command.retry_at > self._clock.now_us():
-            self._retry_later(command)
-        else:
-            self.tell(flow_id, Examine(command_id))
 
 
 def _wants_action(change: Change) -> bool:
