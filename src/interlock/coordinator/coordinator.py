@@ -126,13 +126,14 @@ class Coordinator:
     ) -> "AsyncIterator[Coordinator]":
         """Owns the database until the block ends; unfinished flows go on at once.
 
-        `url` is `sqlite:///path` or `sqlite://` (in memory). Secrets are sealed with the key in `<path>.key`
-        unless a keyring is given. Raises NotOwner where another process has the database.
+        `url` is `sqlite:///path`, `sqlite://` (in memory) or `postgresql://…`. Unless a keyring is given, secrets
+        are sealed with the key in `<path>.key`, or in `interlock/<database>.key` of the user's state folder.
+        Raises NotOwner where another process has the database, and what else `Database.open` raises.
         """
         logs.quiet_unless_configured()
         database = await asyncio.to_thread(Database.open, url)
         try:
-            keys = keyring or _keyring(url, database)
+            keys = keyring or _keyring(database.key_file)
             coordinator = cls(database, catalog, keys, clock or SystemClock(), settings or Settings())
             try:
                 await coordinator._start_engine()
@@ -365,10 +366,11 @@ async def _to_the_end(closing: Coroutine[Any, Any, None]) -> None:
         raise cancelled
 
 
-def _keyring(url: str, database: Database) -> Keyring:
-    if url == "sqlite://":
+def _keyring(file: Path | None) -> Keyring:
+    if file is None:
         return Keyring.ephemeral()
-    return Keyring.open_file(database.path.with_name(database.path.name + ".key"))
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return Keyring.open_file(file)
 
 
 def _correlation(given: str | None, id: UUID) -> str:
