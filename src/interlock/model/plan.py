@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 from interlock.model.refs import Ref
+from interlock.model.text import require_storable
 
 
 class HostVerb(Protocol):
@@ -85,6 +86,7 @@ def part(
     """
     if weight < 1:
         raise ValueError(f"weight {weight} of a part; it must be 1 or more")
+    require_storable("the step of a part", step)
     return Part(work, step, weight, best_effort, key)
 
 

@@ -1,5 +1,7 @@
 """A database that is open: one writer, many readers, and the proof that nobody else owns it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine
@@ -94,6 +96,17 @@ class Database:
         until its transaction ends, and can write nothing. Raises DatabaseLost where the server does not answer."""
         return self._connected(self._read_engine)
 
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A read snapshot. Raises DatabaseLost also where the server is lost meanwhile."""
+        try:
+            with self.reader() as connection, connection.begin():
+                yield connection
+        except Exception as error:
+            if not self._place.is_lost(error):
+                raise
+            raise self._lost(error) from error
+
     def is_lost(self, error: BaseException) -> bool:
         """Whether an error is the database's own: it is gone or too slow, and nobody's input is at fault."""
         return isinstance(error, DatabaseLost) or self._place.is_lost(error)
@@ -104,10 +117,11 @@ class Database:
         except Exception as error:
             if not self._place.is_lost(error):
                 raise
-            reason = "; ".join(str(getattr(error, "orig", error)).split("\n"))
-            raise DatabaseLost(
-                f"{self.name} cannot be used: {reason}; look at the server, and at whom it lets in"
-            ) from error
+            raise self._lost(error) from error
+
+    def _lost(self, error: Exception) -> DatabaseLost:
+        reason = "; ".join(line.strip() for line in str(getattr(error, "orig", error)).split("\n"))
+        return DatabaseLost(f"{self.name} cannot be used: {reason}; look at the server, and at whom it lets in")
 
     def close(self) -> None:
         """Gives up the connections, then the ownership; nothing happens the second time."""

@@ -16,8 +16,7 @@ def place_of(url: str) -> Place:
     if colon and scheme in ("postgresql", "postgres"):
         return _postgresql(url)
     raise InvalidInput(
-        f"{scheme if colon else 'this'} names no database; write sqlite:///path or "
-        "postgresql://user@host:port/database"
+        f"{scheme if colon else 'this'} names no database; write sqlite:///path or postgresql://user@host:port/database"
     )
 
 

@@ -8,18 +8,18 @@ import os
 import socket
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
-from sqlalchemy import Engine, create_engine
+from psycopg.pq import TransactionStatus
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from interlock.model.errors import InvalidInput, NotOwner, Refused
+from interlock.model.errors import Bug, InvalidInput, NotOwner, Refused
 from interlock.secrets import Secret
 from interlock.store.dialects.pools import READERS
 
@@ -181,9 +181,18 @@ class PostgresqlPlace:
 
 def _engine(connect: Callable[[], Session], **options: Any) -> Engine:
     """Placeholders by position, as the flush compiles them."""
-    return create_engine(
-        "postgresql+psycopg://", creator=partial(connect), paramstyle="format", use_native_hstore=False, **options
+    engine = create_engine(
+        "postgresql+psycopg://", creator=connect, paramstyle="format", use_native_hstore=False, **options
     )
+
+    @event.listens_for(engine, "commit")
+    def check(connection: Connection) -> None:
+        """After an error that nobody rolled back the server answers COMMIT by rolling back, and calls it done."""
+        session: Any = connection.connection.dbapi_connection
+        if session.info.transaction_status is TransactionStatus.INERROR:
+            raise Bug("a transaction was to be committed after an error within it; nothing is stored")
+
+    return engine
 
 
 def _require_durable(session: Session, name: str) -> None:
