@@ -79,6 +79,8 @@ class Settings:
     tls_dir: Path | None = None
     #: whether hosts on loopback may be reached without TLS
     plain_hosts: bool = False
+    #: the file with the key that seals secrets, made where there is none; None = where the database says
+    key_file: Path | None = None
 
 
 class Job(Generic[R]):
@@ -141,7 +143,7 @@ class Coordinator:
         logs.quiet_unless_configured()
         database = await asyncio.to_thread(Database.open, url)
         try:
-            keys = keyring or _keyring(database.key_file)
+            keys = keyring or _keyring((settings and settings.key_file) or database.key_file)
             coordinator = cls(database, catalog, keys, clock or SystemClock(), settings or Settings())
             try:
                 await coordinator._start_engine()
