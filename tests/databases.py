@@ -5,7 +5,7 @@ import re
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,14 +27,19 @@ _TABLES = ", ".join(f'"{table.name}"' for table in metadata.sorted_tables)
 class Scratch(Protocol):
     """One database of a test."""
 
-    dialect: str
-    url: str
-    key_file: Path
+    @property
+    def dialect(self) -> str: ...
+
+    @property
+    def url(self) -> str: ...
+
+    @property
+    def key_file(self) -> Path: ...
 
     def copy(self, name: str) -> "Scratch":
         """What a crash at this moment would leave of a live database that is quiet, and its key."""
 
-    def held(self) -> "contextmanager[None]":  # type: ignore[type-arg]
+    def held(self) -> AbstractContextManager[None]:
         """Within it no batch can begin: what is submitted meanwhile is committed together."""
 
     def rows(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
@@ -100,8 +105,8 @@ class PostgresScratch:
         with psycopg.connect(self.url) as source, psycopg.connect(copy.url) as target:
             source.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             for table in metadata.sorted_tables:
-                reading = source.cursor().copy(f'COPY "{table.name}" TO STDOUT (FORMAT binary)')  # type: ignore[arg-type]
-                writing = target.cursor().copy(f'COPY "{table.name}" FROM STDIN (FORMAT binary)')  # type: ignore[arg-type]
+                reading = source.cursor().copy(f'COPY "{table.name}" TO STDOUT (FORMAT binary)')
+                writing = target.cursor().copy(f'COPY "{table.name}" FROM STDIN (FORMAT binary)')
                 with reading as out, writing as into:
                     for data in out:
                         into.write(data)
@@ -121,14 +126,14 @@ class PostgresScratch:
 
     def rows(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.url) as connection:
-            done = connection.execute(statement.replace("?", "%s"), values or None)  # type: ignore[arg-type]
+            done = connection.execute(statement.replace("?", "%s"), values or None)
             return done.fetchall() if done.description is not None else []
 
     def all_bytes(self) -> bytes:
         found = b""
         with psycopg.connect(self.url) as connection:
             for table in metadata.sorted_tables:
-                with connection.cursor().copy(f'COPY "{table.name}" TO STDOUT') as copy:  # type: ignore[arg-type]
+                with connection.cursor().copy(f'COPY "{table.name}" TO STDOUT') as copy:
                     found += b"".join(bytes(data) for data in copy)
         return found
 
@@ -168,7 +173,7 @@ class Databases:
         yield
         for name in self._taken[before:]:
             with psycopg.connect(self.server.url(name)) as connection:
-                connection.execute(f"TRUNCATE {_TABLES} RESTART IDENTITY")  # type: ignore[arg-type]
+                connection.execute(f"TRUNCATE {_TABLES} RESTART IDENTITY")
         self._free += self._taken[before:]
         del self._taken[before:]
 

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from click.core import ParameterSource
 
 from interlock.cli.context import examples
 from interlock.cli.databases import refuse_password
@@ -58,7 +57,8 @@ def serve(
     """Run the coordinator and answer on a Unix socket in the state folder; SIGTERM or Ctrl-C ends it."""
     from interlock import app  # late: everything hangs from it
 
-    if ctx.get_parameter_source("database") is ParameterSource.COMMANDLINE:
+    source = ctx.get_parameter_source("database")
+    if source is not None and source.name == "COMMANDLINE":
         refuse_password(database)
     try:
         app.serve(ServeConfig(state, catalog, plain_hosts, log_json, poll, group_commit, database))

@@ -46,7 +46,8 @@ class PostgresServer:
         self._server: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Makes the cluster at the first start; returns when it answers. Raises NotReady."""
+        """Makes the cluster at the first start; returns when it answers. It crashes when the calling thread ends
+        before `stop`, so that nothing outlives a test run that is killed. Raises NotReady."""
         data, log = self.folder / "data", self.folder / "log"
         if not data.exists():
             self._run(

@@ -229,7 +229,7 @@ class Site:
             import psycopg  # late: whoever has no PostgreSQL need not have it
 
             with psycopg.connect(self.database) as session:
-                return session.execute(query.replace("?", "%s"), values).fetchall()  # type: ignore[arg-type]
+                return session.execute(query.replace("?", "%s"), values).fetchall()
         with closing(sqlite3.connect(f"file:{self.state / 'state.db'}?mode=ro", uri=True)) as connection:
             return connection.execute(query, values).fetchall()
 

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
@@ -84,7 +84,9 @@ class PostgresqlPlace:
     def __init__(self, url: str) -> None:
         try:
             given = conninfo_to_dict(url)
-        except psycopg.Error:  # its words may have a part of the password
+            if any("@" in str(given.get(part) or "") for part in ("host", "dbname")):
+                raise psycopg.ProgrammingError
+        except psycopg.Error:  # its words may have a part of the password, and so may whatever has an @
             raise InvalidInput(
                 "this is no URL that PostgreSQL's library understands; write postgresql://user@host:port/database, "
                 "with special characters percent-encoded, and the password in PGPASSWORD or a password file"
@@ -150,12 +152,12 @@ class PostgresqlPlace:
         ours |= {"client_encoding": "UTF8"}
         if "application_name" not in given:
             ours["application_name"] = f"interlock {os.getpid()} on {socket.gethostname()}"
-        session = psycopg.connect(**{**given, **ours}, autocommit=True)
+        session = psycopg.connect(make_conninfo(**{**given, **ours}), autocommit=True)
         try:
             self._database = session.info.dbname
             calls = ", ".join("set_config(%s, %s, false)" for _ in {**_SESSION, **settings})
             values = [each for pair in {**_SESSION, **settings}.items() for each in pair]
-            session.execute(f"SELECT {calls}", values)  # type: ignore[arg-type]  # as many placeholders as values
+            session.execute(f"SELECT {calls}", values)
         except BaseException:
             session.close()
             raise
@@ -210,7 +212,7 @@ def _require_durable(session: Session, name: str) -> None:
 
 
 def _value(session: Session, query: str) -> Any:
-    row = session.execute(query).fetchone()  # type: ignore[arg-type]  # a constant of this module
+    row = session.execute(query).fetchone()
     return None if row is None else row[0]
 
 
@@ -222,10 +224,9 @@ def _described(holder: Any) -> str:
 
 
 def _shown(given: dict[str, Any]) -> str:
-    """The URL as messages show it. What has an @ may be a part of a password that was not percent-encoded."""
+    """The URL as messages show it."""
     user, host, port, database, service = (
-        "…" if "@" in str(given.get(part) or "") else str(given.get(part) or "")
-        for part in ("user", "host", "port", "dbname", "service")
+        str(given.get(part) or "") for part in ("user", "host", "port", "dbname", "service")
     )
     at = f"{user}@" if user else ""
     local = host.startswith("/")
