@@ -38,6 +38,7 @@ from tests.coordinator.support import (
     add_disk,
     commands,
     disk,
+    events,
     failure_of,
     job,
     opened,
@@ -275,4 +276,49 @@ async def test_a_batch_with_one_bad_statement_harms_no_other(scratch: Scratch) -
         for each in bad:
             with pytest.raises(Bug, match=r"OverflowError|DataError"):
                 await each
+        assert await add_disk(coordinator, "after")
+
+
+class Say(Command[None], name="say"):
+    """Puts a word wherever a phase can put one."""
+
+    word: str
+
+    def title(self, db: Reader) -> str:
+        return f"Say {self.word}"
+
+    def execute(self, db: Tx) -> Plan:
+        db.log(self.word)
+        return parallel()
+
+
+class Label(Command[None], name="label"):
+    word: str
+    is_name: bool = True
+
+    def execute(self, db: Tx) -> Plan:
+        assert db.named(Disk, self.word) is None
+        if self.is_name:
+            db.add(Disk(id=db.new(Disk).id, name=self.word))
+        return part(local("noop"), step=self.word)
+
+
+@pytest.mark.parametrize(("word", "shown"), [("a\0b", "a\\x00b"), ("a\udcffb", "a\\udcffb")])
+async def test_what_no_database_can_hold_is_refused_or_shown_in_escapes(
+    scratch: Scratch, word: str, shown: str
+) -> None:
+    """PostgreSQL refuses U+0000 in text, SQLite takes it: a command must not end differently for that."""
+    async with opened(scratch, Say, Label) as coordinator:
+        if "\0" in word:  # the other one cannot be a parameter at all
+            said = await coordinator.submit(Say(word=word))
+            await said.result(WAIT_S)
+            assert job(coordinator, said.id).title == f"Say {shown}"
+            assert shown in [event.message for event in events(coordinator, said.id)]
+            for label in (Label(word=word), Label(word=word, is_name=False)):
+                with pytest.raises(Refused, match="with a character that no database can hold"):
+                    await coordinator.submit(label)
+        with pytest.raises(InvalidInput, match=r"the user is .* with a character that no database can hold"):
+            await coordinator.submit(AddDisk(disk_name="d"), user=word)
+        with pytest.raises(InvalidInput, match="there is no disk named"):
+            await coordinator.submit_input("disk.work", {"disk": word})
         assert await add_disk(coordinator, "after")

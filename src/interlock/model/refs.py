@@ -98,7 +98,7 @@ def _read(value: Any, wanted: str | None, resolve: Any) -> Ref[Any]:
 
 def _from_text(text: str, wanted: str | None, resolve: Any) -> Ref[Any]:
     kind, colon, rest = text.partition(":")
-    if not is_storable(kind):
+    if colon and not is_storable(kind):
         raise ValueError(f"{text!r} is not a ref; write type:id")
     try:
         return Ref(kind, UUID(rest)) if colon else Ref(wanted or "", UUID(text))
