@@ -23,8 +23,8 @@ def place_of(url: str) -> Place:
 def _postgresql(url: str) -> Place:
     try:
         from interlock.store.dialects.postgresql import PostgresqlPlace
-    except ModuleNotFoundError as error:
+    except ImportError as error:
         raise InvalidInput(
-            f"PostgreSQL needs {error.name}, which is not installed: pip install 'interlock[postgresql]'"
+            f"PostgreSQL needs a driver that cannot be loaded ({error}); pip install 'interlock[postgresql]'"
         ) from error
     return PostgresqlPlace(url)

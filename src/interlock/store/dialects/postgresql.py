@@ -39,7 +39,7 @@ POLL_S = 0.05
 #: half of the key of the advisory lock; the other half is the schema
 LOCK_CLASS = 0x1E710C
 
-#: of libpq, unless the URL says otherwise; a silent network is noticed well within the lease
+#: of libpq, unless the URL or its environment says otherwise; a silent network is noticed well within the lease
 _CONNECTION = {
     "connect_timeout": "10",
     "keepalives_idle": "10",
@@ -47,6 +47,12 @@ _CONNECTION = {
     "keepalives_count": "3",
     "tcp_user_timeout": "25000",
     "target_session_attrs": "read-write",
+}
+#: what libpq's environment may say of these
+_VARIABLES = {
+    "connect_timeout": "PGCONNECT_TIMEOUT",
+    "target_session_attrs": "PGTARGETSESSIONATTRS",
+    "application_name": "PGAPPNAME",
 }
 #: of each session; the server notices a silent client as soon as the client a silent server
 _SESSION = {
@@ -148,11 +154,10 @@ class PostgresqlPlace:
     def _connect(self, settings: dict[str, str]) -> Session:
         """A session with those settings, still in autocommit."""
         given = self._given.reveal()
-        ours = {name: value for name, value in _CONNECTION.items() if name not in given}
-        ours |= {"client_encoding": "UTF8"}
-        if "application_name" not in given:
-            ours["application_name"] = f"interlock {os.getpid()} on {socket.gethostname()}"
-        session = psycopg.connect(make_conninfo(**{**given, **ours}), autocommit=True)
+        ours = {**_CONNECTION, "application_name": f"interlock {os.getpid()} on {socket.gethostname()}"}
+        chosen = {name: value for name, value in ours.items() if _VARIABLES.get(name, "") not in os.environ}
+        words = make_conninfo(**{**chosen, **given, "client_encoding": "UTF8"})
+        session = psycopg.connect(words, autocommit=True)
         try:
             self._database = session.info.dbname
             calls = ", ".join("set_config(%s, %s, false)" for _ in {**_SESSION, **settings})
