@@ -102,7 +102,10 @@ class Intake:
     async def run(self, verb: Verb, task_id: str | None, sender: Sender) -> HostTask:
         """Starts a task and waits for its end. Raises `Refused`; a failure is in the returned record."""
         started = await self.start(verb, task_id, sender)
-        task = await asyncio.shield(self._table.ends[started])  # others may wait for the same end
+        ended = self._table.ends.get(started)
+        if ended is None:
+            raise refusals.cleared(started)
+        task = await asyncio.shield(ended)  # others may wait for the same end
         await self._table.sync()
         return task
 
