@@ -24,6 +24,8 @@ from tests.agent.processes import AgentProcess, agent_process, connected
 #: How long there is something by chance, a minute in the longer tests; what is unfinished then takes seconds more.
 LOAD_S = float(os.environ.get("INTERLOCK_LOAD_S", "10"))
 CALLERS = 50
+#: So much longer, at most, until the agent has had as many tasks as it takes.
+FULL_S_MAX = 60.0
 #: More than the thousand that an agent takes in all, so that some are refused and try again.
 UNFINISHED_MAX = 1_100
 RSS_BYTES_MAX = 256 << 20
@@ -65,8 +67,13 @@ async def test_a_thousand_tasks_at_once_are_neither_lost_nor_done_twice(tmp_path
 
 async def _loaded(agent: AgentProcess, site: Site, callers: list[Caller], began: float) -> list[int]:
     """Lets the callers loose, kills the agent after a quarter of the time; the memory of the one that follows."""
-    end = began + LOAD_S
-    acting = [asyncio.ensure_future(caller.act(lambda: time.monotonic() > end)) for caller in callers]
+    end, latest = began + LOAD_S, began + LOAD_S + FULL_S_MAX
+
+    def is_over() -> bool:
+        now = time.monotonic()
+        return now > end and (site.counts["full"] > 0 or now > latest)
+
+    acting = [asyncio.ensure_future(caller.act(is_over)) for caller in callers]
     try:
         await _sampled(agent, acting, began + LOAD_S / 4)
         agent.end(signal.SIGKILL)
