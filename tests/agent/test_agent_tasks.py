@@ -328,6 +328,20 @@ async def test_a_task_that_is_cleared_before_its_end_is_durable_takes_nobody_alo
         assert (await agent.result(await start(agent)))[0] == "success"
 
 
+async def test_a_full_host_says_of_a_cleared_task_that_it_was_cleared(tmp_path: Path) -> None:
+    script, params = Script(), delete(fresh())
+    setting = with_setting(programs=programs(script.step("a")), bounds=Bounds(unfinished_max=1))
+    async with asked(tmp_path, setting=setting) as agent:
+        await agent.call("Image.delete", params)
+        await agent.result(params["taskID"])
+        await agent.call("Task.clear", {"taskID": params["taskID"]})
+        script.hold("a")
+        await start(agent)
+        assert (await agent.code("Image.delete", delete(fresh())))[0] == Code.RESOURCE_EXHAUSTED
+        assert (await agent.code("Image.delete", params))[0] == Code.TASK_CLEARED
+        script.gates["a"].set()
+
+
 async def test_a_synchronous_call_that_is_made_again_while_its_task_is_cleared_is_refused(tmp_path: Path) -> None:
     files, task_id, flow = HeldFiles(), fresh(), fresh()
     async with asked(tmp_path, setting=with_setting(files=files)) as agent:

@@ -81,9 +81,9 @@ class Intake:
             return known.id
         if verb.is_host_job:
             self._drop_old_host_jobs()
-        self._check_bounds()
         if task_id is not None:
-            self._check_unused(task_id, sender.term)
+            self._check_unused(task_id, sender.term)  # before what may change, and be tried again
+        self._check_bounds()
         task = HostTask(
             id=task_id or str(new_id()),
             method=verb.method,
