@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from tests import databases
 
@@ -25,3 +26,9 @@ def scratch(
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     with databases.scratch(request.param, tmp_path) as made:
         yield made
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_they_come() -> None:
+    """What a program run by another test has configured does not decide which lines this one hears."""
+    structlog.reset_defaults()

@@ -15,7 +15,6 @@ from tests import databases
 @pytest.fixture(autouse=True)
 def logs() -> Iterator[list[MutableMapping[str, Any]]]:
     """What was logged so far."""
-    structlog.reset_defaults()  # a test before this one may have left only warnings
     with structlog.testing.capture_logs() as entries:
         yield entries
 
