@@ -1,5 +1,6 @@
 """Acceptance: a submitted command becomes a flow, or is refused whole before anything happened."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,13 +11,17 @@ from interlock.command import Command
 from interlock.coordinator.snapshot import Snapshot
 from interlock.core import narration
 from interlock.core.flow import Flow
-from interlock.model.errors import KeyReused, Missing
+from interlock.model.errors import InvalidInput, KeyReused, Missing
+from interlock.model.locks import PRIORITY_MAX
 from interlock.model.records import CommandRecord, JobRecord, Role
 from interlock.model.refs import Ref
 from interlock.model.replacing import replace
 from interlock.model.states import StepStatus
+from interlock.model.text import require_storable
 from interlock.secrets import Keyring
-from interlock.store.queries import jobs
+
+_CORRELATION = re.compile(r"[0-9A-Za-z_-]{1,50}")
+_KEY = re.compile(r"[\x21-\x7e]{1,200}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +116,7 @@ def unique_refs(command: Command[Any]) -> tuple[Ref[Any], ...]:
 
 
 def _check_key(snapshot: Snapshot, key: str, digest: str) -> None:
-    known = jobs.by_key(snapshot.connection, key)
+    known = snapshot.job_of(key)
     if known is None:
         return
     if known.digest != digest:
@@ -128,3 +133,32 @@ def _check_refs(snapshot: Snapshot, command: Command[Any], refs: tuple[Ref[Any],
     if missing:
         name = command.command_type.name
         raise Missing(*(f"{name}: {ref} does not exist; `interlock entity` lists what does" for ref in missing))
+
+
+def checked_correlation(given: str | None, id: UUID) -> str:
+    """The correlation id, which is the job's own where none is given. Raises InvalidInput."""
+    if given is None:
+        return str(id)
+    if not _CORRELATION.fullmatch(given):
+        raise InvalidInput(f"correlation id {given!r}; use 1 to 50 of the characters 0-9 A-Z a-z _ -")
+    return given
+
+
+def checked_key(given: str | None) -> str | None:
+    """The idempotency key. Raises InvalidInput."""
+    if given is not None and not _KEY.fullmatch(given):
+        raise InvalidInput(f"idempotency key {given!r}; use 1 to 200 printable characters without spaces")
+    return given
+
+
+def checked_priority(given: int) -> int:
+    """What comes before what. Raises InvalidInput."""
+    if abs(given) > PRIORITY_MAX:
+        raise InvalidInput(f"the priority {given} is not between -{PRIORITY_MAX} and {PRIORITY_MAX}")
+    return given
+
+
+def checked_user(given: str) -> str:
+    """Who submits. Raises InvalidInput."""
+    require_storable("the user", given)
+    return given

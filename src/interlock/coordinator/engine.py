@@ -18,13 +18,12 @@ from interlock.coordinator.retries import Retries
 from interlock.coordinator.runner import ChangeSet, Runner, World, examine_all, was_refused
 from interlock.coordinator.snapshot import Snapshot
 from interlock.coordinator.trials import CLAIMS_MAX, Trials
-from interlock.coordinator.work import Asked, Errand, Outcome, Slot, Work
+from interlock.coordinator.work import Asked, Errand, Outcome, Slot, Work, never_sent, wants_action
 from interlock.coordinator.workers import OVERDUE_S, Workers
 from interlock.coordinator.writer import SETS_MAX, Owner, Writer
 from interlock.core import narration
 from interlock.core.facts import Examine, Fact, TaskCleared
 from interlock.core.flow import Flow
-from interlock.model.changes import Change
 from interlock.model.errors import Bug, InterlockError, Refused
 from interlock.model.records import CommandRecord, Severity, TaskRecord
 from interlock.model.states import State, TaskState
@@ -76,7 +75,7 @@ class Engine:
         self._trials = Trials(self._schedule)
         self._retries = Retries(clock, self._look)
         self._lock_waits = LockWaits(clock, self._look, self._is_holder)
-        self.writer = Writer(database.writer(), owner, self._from_writer, self._from_broken_writer, sets_max=sets_max)
+        self.writer = Writer(database, owner, self._from_writer, self._from_broken_writer, sets_max=sets_max)
         self.failed: asyncio.Future[None] = self._loop.create_future()
 
     def start(self) -> None:
@@ -226,10 +225,12 @@ class Engine:
                 runner = Runner(self._world, slot.flow, snapshot, self._clock.now_us())
                 if slot.submission is not None:
                     runner.accept(slot.submission)
+                    snapshot.require_whole()
                 elif asked is not None:
                     asked.errand(slot.flow)
                     return runner.change_set(progress=False)
                 runner.take(facts)
+                snapshot.require_whole()
                 return runner.change_set()
             except BaseException:
                 slot.flow.roll_back()
@@ -276,6 +277,9 @@ class Engine:
     def _run_failed(self, work: Work, error: BaseException) -> None:
         """A run raised: a refused submission, or a bug, which parks its flow and no other."""
         slot = work.slot
+        if self._database.is_lost(error):  # not the flow's fault: a new engine starts from the rows
+            self._break(InterlockError(f"the database was lost: {error}"))
+            return
         slot.busy, slot.conflicts = False, 0
         if slot.submission is not None:
             del self._slots[slot.flow.id]
@@ -350,8 +354,8 @@ class Engine:
 
     def _act(self, flow: Flow, change_set: ChangeSet) -> None:
         for change in change_set.changes:
-            if isinstance(change.new, TaskRecord) and _wants_action(change):
-                self._actor.task_stored(change.new, flow.job.term, fresh=_never_sent(change))
+            if isinstance(change.new, TaskRecord) and wants_action(change):
+                self._actor.task_stored(change.new, flow.job.term, fresh=never_sent(change))
             elif isinstance(change.new, CommandRecord) and change.new.retry_at is not None:
                 self._retries.later(change.new)
         self._lock_waits.stored(change_set.changes)
@@ -372,20 +376,6 @@ class Engine:
                 slot.clearing.add(task.id)
             if task.state is not TaskState.CLEARED:
                 self._actor.task_stored(task, slot.flow.job.term, fresh=False)
-
-
-def _wants_action(change: Change) -> bool:
-    """Whether a stored task is new, bound, answered or ended: those are who is sent, watched, cleared."""
-    old, new = change.old, change.new
-    assert isinstance(new, TaskRecord)
-    if new.state in (TaskState.CLEARED, TaskState.CLEAR_FAILED):
-        return False
-    return not isinstance(old, TaskRecord) or (old.state, old.incarnation) != (new.state, new.incarnation)
-
-
-def _never_sent(change: Change) -> bool:
-    """Whether the task was named, or bound to a host's journal, by this very change: nobody can have sent it."""
-    return not isinstance(change.old, TaskRecord) or change.old.incarnation is None
 
 
 def _bug(slot: Slot, error: BaseException) -> Bug:
