@@ -2,8 +2,6 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup run test kill load check format bench clean
 PYTHON := .venv/bin/python
-# Minutes each: the agent is killed at every effect of these verbs. `make test` does so for the verbs about volumes.
-KILLED := $(foreach verbs,copies images jobs merges moves syncs,tests/killing/test_agent_$(verbs)_killed.py)
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -17,11 +15,11 @@ run: ## a tour: real hosts, a crash, and the end that is true all the same
 
 test: ## all tests; choose with ARGS="tests/wire -k frames"
 	@sh tools/setup --for-tests
-	$(PYTHON) -m pytest -n 2 --dist loadscope --no-loadscope-reorder --durations=15 $(addprefix --ignore=,$(KILLED)) $(ARGS)
+	$(PYTHON) -m pytest -n 2 --dist loadscope --no-loadscope-reorder --durations=15 -m "not long" $(ARGS)
 
-kill: ## the agent killed at every journal write and effect of every verb
+kill: ## real kills at every effect of every verb and flow, as far as make test has no time for them
 	@sh tools/setup --for-tests
-	$(PYTHON) -m pytest -n 2 --dist load --durations=15 $(KILLED) tests/killing/test_agent_volumes_killed.py
+	$(PYTHON) -m pytest -n 2 --dist load --durations=15 -m long tests/killing
 
 load: ## a thousand tasks of one agent at once for a minute, with stops, clears, reconnects and a kill
 	@sh tools/setup --for-tests

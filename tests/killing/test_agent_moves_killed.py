@@ -11,6 +11,7 @@ from tests.killing.agent_cases_images import MOVED
 from tests.killing.agent_loop import killed_everywhere
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", MOVED, ids=lambda case: case.name)
 async def test_wherever_the_agent_is_killed_the_end_of_the_task_is_true(case: Case, tmp_path: Path) -> None:
     await killed_everywhere(case, tmp_path)

@@ -113,6 +113,7 @@ def killed(tmp_path: Path) -> Iterator[Site]:
         yield site
 
 
+@pytest.mark.long
 def test_move_disk_survives_sigkill_at_every_commit_and_host_call(killed: Site) -> None:
     operation = MoveDisk(killed)
     hits = loop.recorded(killed, operation)
