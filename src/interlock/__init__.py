@@ -25,7 +25,8 @@ from interlock.secrets import Secret
 
 if TYPE_CHECKING:
     from interlock.catalog import Catalog
-    from interlock.coordinator.coordinator import CommandFailed, Coordinator, Job
+    from interlock.coordinator.coordinator import Coordinator
+    from interlock.coordinator.job import CommandFailed, Job
 
 __all__ = [
     "NOTHING",
@@ -77,8 +78,8 @@ __all__ = [
 _LATE = {
     "Catalog": "interlock.catalog",
     "Coordinator": "interlock.coordinator.coordinator",
-    "CommandFailed": "interlock.coordinator.coordinator",
-    "Job": "interlock.coordinator.coordinator",
+    "CommandFailed": "interlock.coordinator.job",
+    "Job": "interlock.coordinator.job",
 }
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, MutableMapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -61,6 +62,7 @@ async def test_a_command_is_submitted(client: httpx.AsyncClient, coordinator: Fa
             "correlation_id": "ticket-9",
             "idempotency_key": "k",
             "user": "ann",
+            "priority": 0,
         }
     ]
 
@@ -94,6 +96,44 @@ async def test_a_repeated_key_is_200(client: httpx.AsyncClient, coordinator: Fak
     coordinator.answer = Job(picture.RUNNING_JOB, repeated=True)
     answer = await client.post("/jobs", json=BODY | {"idempotency_key": "k"})
     assert (answer.status_code, answer.json()) == (200, {"job_id": JOB, "repeated": True})
+
+
+async def test_a_plan_is_answered_and_nothing_is_submitted(
+    client: httpx.AsyncClient, coordinator: FakeCoordinator
+) -> None:
+    answer = await client.post("/plans", json=BODY | {"version": 1})
+    assert coordinator.asked == [{"name": "vm.remove", "parameters": {"vm": "web1"}, "version": 1}]
+    assert (answer.status_code, answer.json()["refusals"], answer.json()["waits"]) == (200, [], [])
+    command = answer.json()["command"]
+    part, later = command.pop("parts")
+    assert command == {
+        "kind": "command", "name": "vm.remove", "title": "Remove VM web1", "key": "vm.remove", "role": "forward",
+        "step": None, "begins": "at once", "result": None, "failure": None, "after": [], "choice": None, "pool": None,
+        "at_most": None, "stop_on_failure": False, "retry": None, "no_return": False, "best_effort": False,
+        "locks": [
+            {"ref": f"vm:{UUID(int=1)}", "name": "web1", "mode": "exclusive", "free": True},
+            {"ref": f"disk:{UUID(int=2)}", "name": None, "mode": "shared", "free": False},
+        ],
+    }  # fmt: skip
+    assert part["retry"] == {"attempts": 3, "pause_s": 1.0, "pause_max_s": 60.0}
+    assert part["parts"] == [
+        {"kind": "task", "method": "Image.delete", "host": f"host:{UUID(int=3)}", "host_name": "h1",
+         "step": "DELETE_IMAGE", "best_effort": False},
+    ]  # fmt: skip
+    assert (later["begins"], later["after"], later["choice"]) == ("later", ["disk.remove#0"], 1)
+
+
+async def test_a_plan_of_a_refused_command_has_its_refusals(
+    client: httpx.AsyncClient, coordinator: FakeCoordinator
+) -> None:
+    coordinator.preview = replace(coordinator.preview, refusals=("it is up", "stop it"))
+    answer = await client.post("/plans", json=BODY)
+    assert (answer.status_code, answer.json()["refusals"]) == (200, ["it is up", "stop it"])
+    coordinator.answer = Missing("vm: none")
+    answer = await client.post("/plans", json=BODY)
+    assert (answer.status_code, answer.json()) == (422, {"error": "missing", "reasons": ["vm: none"]})
+    answer = await client.post("/plans", json=BODY | {"idempotency_key": "k"})
+    assert (answer.status_code, answer.json()["error"]) == (422, "invalid_input")
 
 
 @pytest.mark.parametrize(
@@ -391,5 +431,6 @@ async def test_the_description_of_the_api_is_there(client: httpx.AsyncClient) ->
         "/api/v1/leftovers",
         "/api/v1/leftovers/{leftover_id}/clear",
         "/api/v1/locks",
+        "/api/v1/plans",
         "/api/v1/verify",
     ]

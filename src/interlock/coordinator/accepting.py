@@ -1,5 +1,6 @@
 """Acceptance: a submitted command becomes a flow, or is refused whole before anything happened."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,13 +11,18 @@ from interlock.command import Command
 from interlock.coordinator.snapshot import Snapshot
 from interlock.core import narration
 from interlock.core.flow import Flow
-from interlock.model.errors import KeyReused, Missing
+from interlock.ids import new_id
+from interlock.model.errors import InvalidInput, KeyReused, Missing
+from interlock.model.locks import PRIORITY_MAX
 from interlock.model.records import CommandRecord, JobRecord, Role
 from interlock.model.refs import Ref
 from interlock.model.replacing import replace
 from interlock.model.states import StepStatus
 from interlock.secrets import Keyring
 from interlock.store.queries import jobs
+
+_CORRELATION = re.compile(r"[0-9A-Za-z_-]{1,50}")
+_KEY = re.compile(r"[\x21-\x7e]{1,200}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +36,23 @@ class Submission:
     idempotency_key: str | None
     user: str
     priority: int = 0
+
+
+def submission(
+    catalog: Catalog,
+    command: Command[Any],
+    *,
+    correlation_id: str | None = None,
+    idempotency_key: str | None = None,
+    user: str = "",
+    priority: int = 0,
+) -> Submission:
+    """A submission with new ids, as far as it can be checked without the database. Raises InvalidInput."""
+    id = new_id()
+    return Submission(
+        id, (new_id(), new_id(), new_id()), catalog.checked(command), _correlation(correlation_id, id),
+        _checked_key(idempotency_key), user, _checked_priority(priority),
+    )  # fmt: skip
 
 
 class Repeated(Exception):
@@ -128,3 +151,23 @@ def _check_refs(snapshot: Snapshot, command: Command[Any], refs: tuple[Ref[Any],
     if missing:
         name = command.command_type.name
         raise Missing(*(f"{name}: {ref} does not exist; `interlock entity` lists what does" for ref in missing))
+
+
+def _correlation(given: str | None, id: UUID) -> str:
+    if given is None:
+        return str(id)
+    if not _CORRELATION.fullmatch(given):
+        raise InvalidInput(f"correlation id {given!r}; use 1 to 50 of the characters 0-9 A-Z a-z _ -")
+    return given
+
+
+def _checked_priority(priority: int) -> int:
+    if abs(priority) > PRIORITY_MAX:
+        raise InvalidInput(f"the priority {priority} is not between -{PRIORITY_MAX} and {PRIORITY_MAX}")
+    return priority
+
+
+def _checked_key(given: str | None) -> str | None:
+    if given is not None and not _KEY.fullmatch(given):
+        raise InvalidInput(f"idempotency key {given!r}; use 1 to 200 printable characters without spaces")
+    return given

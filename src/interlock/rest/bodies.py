@@ -51,6 +51,14 @@ class Submission(Body):
     priority: Annotated[int, Field(ge=-PRIORITY_MAX, le=PRIORITY_MAX)] = 0
 
 
+class Planning(Body):
+    """A command of which is asked what it would do."""
+
+    command: Annotated[str, Field(min_length=1, max_length=200)]
+    version: Annotated[int, Field(ge=1)] | None = None
+    parameters: dict[str, Any] = Field(default_factory=dict)  # checked by the catalog
+
+
 class Clearing(Body):
     """Why a leftover is settled."""
 

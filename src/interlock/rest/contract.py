@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from interlock.command import Command
+from interlock.coordinator.preview import Preview
 
 
 class Accepted(Protocol):
@@ -47,6 +48,8 @@ class Coordinating(Protocol):
         user: str = "",
         priority: int = 0,
     ) -> Accepted: ...
+
+    async def plan_input(self, name: str, parameters: Mapping[str, Any], *, version: int | None = None) -> Preview: ...
 
     def reading(self) -> AbstractContextManager[Connection]: ...
 
