@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from interlock.command import Child, Command, Local, Reader, TaskResult, Tx
+from interlock.model.decisions import Decision
 from interlock.model.entities import Endpoint, Entity
 from interlock.model.errors import (
     Bug,
@@ -38,6 +39,7 @@ __all__ = [
     "Command",
     "CommandFailed",
     "Coordinator",
+    "Decision",
     "Endpoint",
     "Entity",
     "Failure",

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import pytest
 
+from interlock.model.decisions import Decision
 from interlock.model.errors import InvalidInput, Locked, Refused
 from interlock.model.states import Result
 from interlock.store.database import Database
@@ -56,6 +57,23 @@ def test_a_plan_that_is_refused_ends_as_the_command_would(server: Server, interl
     assert (ran.code, ran.err) == (1, "interlock: VM web1 is UP; stop it first\n")
     assert json.loads(ran.out)["refusals"] == ["VM web1 is UP; stop it first"]
     assert interlock("run", "vm.remove", "vm=web1", "--plan", "--wait").code == 64
+
+
+@pytest.mark.parametrize("decision", Decision)
+def test_a_job_that_needs_a_person_is_settled(server: Server, interlock: Interlock, decision: Decision) -> None:
+    command = str(UUID(int=5))
+    more = [] if decision is Decision.RETRY else ["--leave-tasks"]
+    ran = interlock("job", decision, JOB, "--reason", "looked at it", "--command", command, *more)
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.splitlines()[1].startswith(JOB)
+    assert server.coordinator.asked == [
+        {"job_id": picture.RUNNING_JOB, "decision": decision, "by": "ann", "reason": "looked at it",
+         "command_id": UUID(int=5), "leave_tasks": bool(more)},
+    ]  # fmt: skip
+    server.coordinator.answer = Refused("tasks may still run")
+    ran = interlock("job", decision, JOB, "--reason", "x")
+    assert (ran.code, ran.err) == (1, "interlock: tasks may still run\n")
+    assert interlock("job", decision, JOB).code == 64
 
 
 def test_run_keeps_the_key_that_is_given(server: Server, interlock: Interlock) -> None:

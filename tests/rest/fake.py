@@ -14,6 +14,7 @@ from interlock.catalog import Catalog
 from interlock.command import Command
 from interlock.coordinator.preview import Begins, Preview, PreviewCommand, PreviewLock, PreviewTask
 from interlock.model.changes import Change
+from interlock.model.decisions import Decision
 from interlock.model.entities import Entity
 from interlock.model.errors import Missing
 from interlock.model.locks import LockMode
@@ -125,6 +126,11 @@ class FakeCoordinator:
             await asyncio.wait_for(self.news.wait(), timeout_s)
         except TimeoutError:
             return
+
+    async def settle(self, job_id: UUID, decision: Decision, **options: Any) -> None:
+        self.asked.append({"job_id": job_id, "decision": decision, **options})
+        if isinstance(self.answer, Exception):
+            raise self.answer
 
     async def clear_leftover(self, leftover_id: UUID, *, by: str, reason: str) -> None:
         if leftover_id != picture.LEFTOVER:

@@ -12,6 +12,7 @@ import pytest
 from fastapi import FastAPI
 from structlog.testing import capture_logs
 
+from interlock.model.decisions import Decision
 from interlock.model.errors import Bug, InvalidInput, KeyReused, Locked, Missing, NotOwner, Refused
 from interlock.rest.api import create_app
 from interlock.rest.bodies import BODY_SIZE_MAX
@@ -134,6 +135,36 @@ async def test_a_plan_of_a_refused_command_has_its_refusals(
     assert (answer.status_code, answer.json()) == (422, {"error": "missing", "reasons": ["vm: none"]})
     answer = await client.post("/plans", json=BODY | {"idempotency_key": "k"})
     assert (answer.status_code, answer.json()["error"]) == (422, "invalid_input")
+
+
+async def test_attention_is_settled_by_the_user_who_asks(
+    client: httpx.AsyncClient, coordinator: FakeCoordinator
+) -> None:
+    body = {"decision": "force-failure", "reason": "gone", "command_id": str(UUID(int=5)), "leave_tasks": True}
+    answer = await client.post(f"/jobs/{JOB}/settle", json=body)
+    assert (answer.status_code, answer.json()["id"]) == (200, JOB)
+    assert coordinator.asked == [
+        {"job_id": picture.RUNNING_JOB, "decision": Decision.FORCE_FAILURE, "by": "ann", "reason": "gone",
+         "command_id": UUID(int=5), "leave_tasks": True},
+    ]  # fmt: skip
+    coordinator.answer = Refused("tasks may still run", "wait")
+    answer = await client.post(f"/jobs/{JOB}/settle", json={"decision": "retry", "reason": "x"})
+    assert (answer.status_code, answer.json()["reasons"]) == (409, ["tasks may still run", "wait"])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {}, {"decision": "retry"}, {"decision": "retry", "reason": ""}, {"decision": "force", "reason": "x"},
+        {"decision": "retry", "reason": "x", "by": "eve"}, {"decision": "retry", "reason": "x", "command_id": "5"},
+        {"decision": "retry", "reason": "x", "leave_tasks": "yes"},
+    ],
+)  # fmt: skip
+async def test_a_decision_that_is_not_clear_is_refused(
+    client: httpx.AsyncClient, coordinator: FakeCoordinator, wrong: dict[str, Any]
+) -> None:
+    answer = await client.post(f"/jobs/{JOB}/settle", json=wrong)
+    assert (answer.status_code, answer.json()["error"], coordinator.asked) == (422, "invalid_input", [])
 
 
 @pytest.mark.parametrize(
@@ -428,6 +459,7 @@ async def test_the_description_of_the_api_is_there(client: httpx.AsyncClient) ->
         "/api/v1/jobs",
         "/api/v1/jobs/{job_id}",
         "/api/v1/jobs/{job_id}/events",
+        "/api/v1/jobs/{job_id}/settle",
         "/api/v1/leftovers",
         "/api/v1/leftovers/{leftover_id}/clear",
         "/api/v1/locks",

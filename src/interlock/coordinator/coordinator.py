@@ -17,7 +17,7 @@ from interlock import failpoints, logs
 from interlock.catalog import Catalog
 from interlock.clock import Clock, SystemClock
 from interlock.command import Command
-from interlock.coordinator import leftovers, recovery
+from interlock.coordinator import leftovers, recovery, settling
 from interlock.coordinator.accepting import Repeated, submission
 from interlock.coordinator.acting import Acting
 from interlock.coordinator.engine import Engine
@@ -27,10 +27,13 @@ from interlock.coordinator.runner import World
 from interlock.coordinator.waiting import LOOK_AGAIN, Waiting
 from interlock.coordinator.watched import Patience
 from interlock.coordinator.writer import SETS_MAX, Owner
+from interlock.core.flow import Flow
+from interlock.core.settling import Settlement
 from interlock.hosts.vdsm import connector
 from interlock.ids import new_id
+from interlock.model.decisions import Decision
 from interlock.model.errors import InterlockError, Missing, NotOwner, Refused
-from interlock.model.records import CommandRecord, JobRecord
+from interlock.model.records import CommandRecord, JobRecord, TaskRecord
 from interlock.secrets import Keyring
 from interlock.store.database import Database
 from interlock.store.queries import engines, entities, jobs
@@ -274,6 +277,33 @@ class Coordinator:
             lambda flow: leftovers.clear(flow, leftover_id, by, reason, self._clock),
             lambda connection: recovery.load(connection, flow_id),
         )
+
+    async def settle(
+        self,
+        job_id: UUID,
+        decision: Decision,
+        *,
+        by: str,
+        reason: str,
+        command_id: UUID | None = None,
+        leave_tasks: bool = False,
+    ) -> None:
+        """A person decides about the command of a job that needs attention (`command_id`, or the only one).
+
+        A forced end runs no phase of it, so that its value is None. Tasks that may still run become leftovers
+        with `leave_tasks`, else they keep it from being forced. Raises Refused, Missing. Audited.
+        """
+        self._check_works()
+        await asyncio.to_thread(self._root, job_id)
+        wish = Settlement(decision, command_id, by, reason, leave_tasks)
+        left: list[TaskRecord] = []
+
+        def write(flow: Flow) -> None:
+            left[:] = settling.settle(flow, wish, self.catalog, self._keyring, self._clock)
+
+        await self._engine.errand(job_id, write, lambda connection: recovery.load(connection, job_id), resumes=True)
+        for task in left:
+            self._acting.task_left(task)
 
     def _flow_of(self, leftover_id: UUID) -> UUID:
         with self.reading() as connection:

@@ -20,10 +20,9 @@ from interlock.coordinator.trials import CLAIMS_MAX, Trials
 from interlock.coordinator.work import Asked, Errand, Outcome, Slot, Work
 from interlock.coordinator.workers import OVERDUE_S, Workers
 from interlock.coordinator.writer import SETS_MAX, Owner, Writer
-from interlock.core import narration
-from interlock.core.facts import Examine, Fact, TaskCleared
+from interlock.core import narration, tasks
+from interlock.core.facts import Examine, Fact, TaskCleared, TaskProgressed
 from interlock.core.flow import Flow
-from interlock.model.changes import Change
 from interlock.model.errors import Bug, InterlockError, Refused
 from interlock.model.records import CommandRecord, Severity, TaskRecord
 from interlock.model.states import State, TaskState
@@ -133,7 +132,7 @@ class Engine:
     def submit(self, submission: Submission) -> "asyncio.Future[UUID]":
         """Resolves after the commit to the job's id (an earlier job's where it is a repetition, through
         Repeated); fails with Refused where it was refused."""
-        slot = Slot(Flow(submission.flow_id), submission=submission)
+        slot = Slot(Flow(submission.flow_id), submission=submission, is_taken_up=True)
         slot.accepted = self._loop.create_future()
         self._slots[submission.flow_id] = slot
         self._schedule(slot)
@@ -146,7 +145,7 @@ class Engine:
 
         `suspect`: the engine before died; for a while each run of the flow is on trial (see trials.py).
         """
-        slot = Slot(flow, errands=[Asked(claim, is_claim=True)], suspect=suspect)
+        slot = Slot(flow, errands=[Asked(claim, resumes=True)], suspect=suspect)
         self._slots[flow.id] = slot
         self._schedule(slot)
 
@@ -158,12 +157,14 @@ class Engine:
             slot.clearing -= {fact.task_id for fact in facts if isinstance(fact, TaskCleared)}
             self._schedule(slot)
 
-    def errand(self, flow_id: UUID, errand: Errand, load: Callable[[Connection], Flow]) -> "asyncio.Future[None]":
-        """Writes something into a flow on somebody's wish; resolves after the commit. `load` reads the flow
-        where it is not in memory. Fails with what either raises."""
+    def errand(
+        self, flow_id: UUID, errand: Errand, load: Callable[[Connection], Flow], *, resumes: bool = False
+    ) -> "asyncio.Future[None]":
+        """Writes something into a flow on somebody's wish; resolves after the commit, after which the flow goes on
+        where it `resumes`. `load` reads the flow where it is not in memory. Fails with what either raises."""
         slot = self._slots.setdefault(flow_id, Slot(Flow(flow_id), load=load))
         done: asyncio.Future[None] = self._loop.create_future()
-        slot.errands.append(Asked(errand, done))
+        slot.errands.append(Asked(errand, done, resumes))
         self._schedule(slot)
         if self._stopped:
             self._give_answer_up(slot)
@@ -286,6 +287,7 @@ class Engine:
             self._again(work)
         else:
             self._trials.over(slot)
+            slot.kept |= dict.fromkeys(fact for fact in work.facts if not isinstance(fact, TaskProgressed))
             bug = _bug(slot, error)
             if slot.flow.root.attention is None:
                 words, now = str(bug), self._clock.now_us()
@@ -315,7 +317,7 @@ class Engine:
                 asked.done.set_result(None)
         if work.change_set is not None:
             self._act(flow, work.change_set)
-        if asked is not None and asked.is_claim and flow.job.claims < CLAIMS_MAX:
+        if asked is not None and asked.resumes and flow.job.claims < CLAIMS_MAX:
             self._resume(slot)
         if asked is None:
             self._trials.over(slot)
@@ -346,8 +348,8 @@ class Engine:
 
     def _act(self, flow: Flow, change_set: ChangeSet) -> None:
         for change in change_set.changes:
-            if isinstance(change.new, TaskRecord) and _wants_action(change):
-                self._actor.task_stored(change.new, flow.job.term, fresh=_never_sent(change))
+            if isinstance(change.new, TaskRecord) and tasks.wants_action(change):
+                self._actor.task_stored(change.new, flow.job.term, fresh=tasks.was_never_sent(change))
             elif isinstance(change.new, CommandRecord) and change.new.retry_at is not None:
                 self._retry_later(change.new)
         self._lock_waits.stored(change_set.changes)
@@ -356,8 +358,12 @@ class Engine:
         self._actor.flow_stored(flow)
 
     def _resume(self, slot: Slot) -> None:
-        """A claimed flow goes on: every open command is looked at, every open task is taken up."""
-        slot.mailbox += examine_all(slot.flow)
+        """A flow goes on: every open command is looked at, and after a claim every open task is taken up."""
+        slot.mailbox += [*slot.kept, *examine_all(slot.flow)]
+        slot.kept.clear()
+        if slot.is_taken_up:
+            return
+        slot.is_taken_up = True
         for command in slot.flow.commands.values():
             if command.retry_at is not None:
                 self._retry_later(command)
@@ -372,8 +378,7 @@ class Engine:
     def _retry_later(self, command: CommandRecord) -> None:
         assert command.retry_at is not None
         delay_s = max(0.0, (command.retry_at - self._clock.now_us()) / 1e6)
-        former = self._timers.pop(command.id, None)
-        if former is not None:
+        if (former := self._timers.pop(command.id, None)) is not None:
             former.cancel()
         self._timers[command.id] = self._loop.call_later(
             min(delay_s, 60.0), self._retry_now, command.flow_id, command.id
@@ -381,28 +386,13 @@ class Engine:
 
     def _retry_now(self, flow_id: UUID, command_id: UUID) -> None:
         self._timers.pop(command_id, None)
-        slot = self._slots.get(flow_id)
-        if slot is None:
+        if (slot := self._slots.get(flow_id)) is None:
             return
         command = slot.flow.commands[command_id]
         if command.retry_at is not None and command.retry_at > self._clock.now_us():
             self._retry_later(command)
         else:
             self.tell(flow_id, Examine(command_id))
-
-
-def _wants_action(change: Change) -> bool:
-    """Whether a stored task is new, bound, answered or ended: those are who is sent, watched, cleared."""
-    old, new = change.old, change.new
-    assert isinstance(new, TaskRecord)
-    if new.state in (TaskState.CLEARED, TaskState.CLEAR_FAILED):
-        return False
-    return not isinstance(old, TaskRecord) or (old.state, old.incarnation) != (new.state, new.incarnation)
-
-
-def _never_sent(change: Change) -> bool:
-    """Whether the task was named, or bound to a host's journal, by this very change: nobody can have sent it."""
-    return not isinstance(change.old, TaskRecord) or change.old.incarnation is None
 
 
 def _bug(slot: Slot, error: BaseException) -> Bug:

@@ -1,4 +1,4 @@
-"""Version 2: parts of plans have options, and attempts; locks are waited for, by priority."""
+"""Version 2: parts of plans have options, and attempts; locks are waited for, by priority; ends are forced."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -16,6 +16,7 @@ def upgrade() -> None:
     op.add_column("command_entities", sa.Column("options_json", sa.Text()))
     op.add_column("command_entities", sa.Column("attempt", sa.BigInteger(), nullable=False, server_default="1"))
     op.add_column("command_entities", sa.Column("superseded", sa.Boolean(), nullable=False, server_default=sa.false()))
+    op.add_column("command_entities", sa.Column("forced_by", sa.Text()))
     op.add_column("job", sa.Column("priority", sa.BigInteger(), nullable=False, server_default="0"))
     _create_lock_tickets()
 
