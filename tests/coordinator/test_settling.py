@@ -314,6 +314,33 @@ async def test_it_can_be_forced_without_leaving_tasks_once_they_have_ended(path:
         assert [each.id for each in leftovers(coordinator, id)] == [id]
 
 
+class Gone(Call, name="gone"):
+    """A part whose class the next engine does not know."""
+
+
+class Before(Command[None], name="before"):
+    """Something at work, then a part that would be tried again by itself."""
+
+    def execute(self, db: Tx) -> Plan:
+        return sequence(part(Call(function="gate")), part(Gone(), retry=Retry(3, 0.0), step="GONE"))
+
+
+async def test_a_part_that_never_began_is_cancelled_and_not_tried_again(path: Path) -> None:
+    gate = Gate()
+    async with opened(path, Before, Gone, gate=gate) as coordinator:
+        submitted = await coordinator.submit(Before())
+        await gate.wait_entered()
+    async with opened(path, Before, gate=gate) as coordinator:
+        await until_job(coordinator, submitted.id, needs_somebody)
+        await coordinator.settle(submitted.id, Decision.FORCE_FAILURE, by="ann", reason="no such thing any more")
+        assert job(coordinator, submitted.id).attention is None
+        gate.open.set()
+        ended = await coordinator.wait_ended(submitted.id, WAIT_S)
+        assert (ended.result, leftovers(coordinator, submitted.id)) == (Result.FAILED, [])
+        _, _, gone = commands(coordinator, submitted.id)
+        assert (gone.result, gone.forced_by, gone.attempt, gone.started_at) == (Result.CANCELLED, "ann", 1, None)
+
+
 # flows that were parked whole -----------------------------------------------------------------------
 
 

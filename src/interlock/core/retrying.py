@@ -13,7 +13,7 @@ def next_attempt(command: CommandRecord, now: int) -> CommandRecord | None:
     Its id follows from the former attempt's, so that deciding twice means the same attempt.
     """
     retry = command.options.retry if command.options_json is not None else None
-    if retry is None or command.forced_by is not None or command.result is not Result.FAILED or command.has_leftovers:
+    if retry is None or command.result is not Result.FAILED or command.has_leftovers:
         return None
     if command.attempt >= retry.attempts:
         return None

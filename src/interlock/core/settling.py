@@ -86,10 +86,11 @@ def _force(flow: Flow, command: CommandRecord, settlement: Settlement, now: int)
     ]
     if left and not settlement.leave_tasks:
         raise Refused(_may_run(command, left))
-    result = Result.SUCCEEDED if is_success else Result.FAILED
+    has_begun = command.started_at is not None
+    result = Result.SUCCEEDED if is_success else Result.FAILED if has_begun else Result.CANCELLED
     words = f"{command.title} was forced to end {result} by {settlement.by}: {settlement.reason}"
     flow.add_event(now, "command_forced", words, Severity.WARNING, user=settlement.by, command_id=command.id)
-    if command.started_at is not None:
+    if has_begun:
         _leave(flow, command, below, now)
     for task in left:
         tasks.reported(flow, TaskEnded(task.id, Outcome.UNKNOWN, message=f"it was left: {words}"), now)

@@ -10,5 +10,5 @@ class Decision(StrEnum):
     RETRY = "retry"
     #: what it was to do is done: it ends SUCCEEDED
     FORCE_SUCCESS = "force-success"
-    #: it ends FAILED
+    #: it ends FAILED, or CANCELLED where it has not begun
     FORCE_FAILURE = "force-failure"
