@@ -25,7 +25,7 @@ kill: ## the agent killed at every journal write and effect of every verb
 
 load: ## a thousand tasks of one agent at once for a minute, with stops, clears, reconnects and a kill
 	@sh tools/setup --for-tests
-	INTERLOCK_LOAD_S=60 $(PYTHON) -m pytest -s tests/agent/test_agent_load.py
+	INTERLOCK_LOAD_TASKS=1500 INTERLOCK_LOAD_S=60 $(PYTHON) -m pytest -s tests/agent/test_agent_load.py
 
 check: ## style, types and the directions of imports
 	@sh tools/setup

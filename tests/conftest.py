@@ -1,8 +1,34 @@
 """What holds for all tests."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
+import structlog
+
+from tests import databases
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The tests that take longest first, so that every worker has work to the end."""
     items.sort(key=lambda item: "killing" not in item.path.parts)
+
+
+def pytest_sessionfinish() -> None:
+    databases.stop()
+
+
+@pytest.fixture(params=databases.DIALECTS)
+def scratch(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[databases.Scratch]:
+    """A database of this test alone, once on each dialect."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    with databases.scratch(request.param, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_they_come() -> None:
+    """What a program run by another test has configured does not decide which lines this one hears."""
+    structlog.reset_defaults()

@@ -13,7 +13,7 @@ from typing import Any
 from structlog.testing import capture_logs
 
 from examples.first_command.__main__ import main
-from interlock.app import verify_file
+from interlock.app import verify_database
 
 ROOT = Path(__file__).parent.parent
 CATALOG_NAME = "examples.first_command.catalog:CATALOG"
@@ -30,7 +30,7 @@ async def test_the_first_command_as_a_library(tmp_path: Path) -> None:
         f"ValueError: {site}/v2 has no index.html; nobody could read the site",
         "after v2: live shows v1, and there are live, v1",
     ]
-    assert verify_file(tmp_path / "state.db") == {"violations": []}
+    assert verify_database(str(tmp_path / "state.db")) == {"violations": []}
 
 
 @contextmanager
@@ -100,4 +100,4 @@ def test_the_first_command_behind_a_server(tmp_path: Path) -> None:
         assert listed(state, "locks")["locks"] == []
     assert sorted(path.name for path in site.iterdir()) == ["live", "v1"]
     assert (site / "live" / "index.html").read_text() == "hello"
-    assert verify_file(state / "state.db") == {"violations": []}
+    assert verify_database(str(state / "state.db")) == {"violations": []}

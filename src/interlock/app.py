@@ -30,7 +30,9 @@ def serve(config: ServeConfig) -> None:
 
     Raises CannotServe, as where another process owns the state folder.
     """
-    from interlock import logs  # late, as everything here: each command loads only its own part
+    from sqlalchemy.exc import DatabaseError  # late, as everything here: each command loads only its own part
+
+    from interlock import logs
 
     logs.configure(json_lines=config.log_json)
     catalog = load_catalog(config.catalog)
@@ -39,10 +41,13 @@ def serve(config: ServeConfig) -> None:
         asyncio.run(_serve(config, catalog))
     except InterlockError as error:
         raise CannotServe(str(error)) from error
+    except DatabaseError as error:
+        raise CannotServe(f"the database cannot be used: {error.orig}") from error
 
 
 async def _serve(config: ServeConfig, catalog: "Catalog") -> None:
-    from interlock.coordinator.coordinator import Coordinator, Settings
+    from interlock.coordinator.coordinator import Coordinator
+    from interlock.coordinator.settings import Settings
     from interlock.coordinator.watched import Patience
     from interlock.rest.api import create_app
     from interlock.rest.serving import listen
@@ -57,9 +62,11 @@ async def _serve(config: ServeConfig, catalog: "Catalog") -> None:
         patience=Patience(poll_s_min=config.poll_s),
         tls_dir=_coordinator_certificate(config),
         plain_hosts=config.plain_hosts,
+        key_file=config.key,
     )
+    url = config.database_url or _url(config.database)
     try:
-        async with Coordinator.open(_url(config.database), catalog, settings=settings) as coordinator:
+        async with Coordinator.open(url, catalog, settings=settings) as coordinator:
             # whoever owns the database owns the socket: one that lies there is of a server that is gone
             try:
                 listener = listen(config.socket)
@@ -93,7 +100,7 @@ def _ready(config: ServeConfig) -> None:
     print(f"interlock: ready on {config.socket}", flush=True)
 
 
-def _url(database: "Path") -> str:
+def _url(database: "Path | str") -> str:
     from sqlalchemy.engine import URL
 
     return URL.create("sqlite", database=str(database)).render_as_string()
@@ -164,8 +171,8 @@ def _open_authority(config: ServeConfig) -> Any:  # Authority, whose module is l
         raise CannotServe(f"the certificate authority in {config.pki} cannot be used: {error}") from error
 
 
-def verify_file(path: "Path") -> dict[str, Any]:
-    """What `GET /verify` answers, from a database file itself, whether a server runs on it or not.
+def verify_database(database: str) -> dict[str, Any]:
+    """What `GET /verify` answers, from a database itself (its file or URL), whether a server runs on it or not.
 
     Raises CannotServe where there is no database that this code can read.
     """
@@ -174,15 +181,17 @@ def verify_file(path: "Path") -> dict[str, Any]:
     from interlock import invariants
     from interlock.store.database import Database
 
-    if not os.access(path, os.R_OK):
-        raise CannotServe(f"cannot read {path}; check the path and whose it is")
+    is_url = "://" in database
+    if not is_url and not os.access(database, os.R_OK):
+        raise CannotServe(f"cannot read {database}; check the path and whose it is")
     try:
-        with Database.open_reading(_url(path)) as database, database.reader() as connection:
+        with Database.open_reading(database if is_url else _url(database)) as opened, opened.reading() as connection:
             found = invariants.check(connection)
     except InterlockError as error:
         raise CannotServe(str(error)) from error
     except DatabaseError as error:
-        raise CannotServe(f"{path} cannot be verified: {error.orig}; name the state.db of a server") from error
+        name = "the database" if is_url else database
+        raise CannotServe(f"{name} cannot be verified: {error.orig}; name the database of a server") from error
     return {"violations": [{"number": each.number, "message": each.message} for each in found]}
 
 

@@ -1,6 +1,6 @@
 """What a serving process is told: where its state is and what it may run."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 #: the commands that come with Interlock
@@ -22,11 +22,18 @@ class ServeConfig:
     poll_s: float = 1.0
     #: how many flows' writes share a transaction at most
     group_commit_max: int = 512
+    #: the database's URL, which may have a password; None = the SQLite file `state.db` of the folder
+    database_url: str | None = field(default=None, repr=False)
 
     @property
     def database(self) -> Path:
-        """The SQLite file: the truth."""
+        """The SQLite file: the truth, unless `database_url` names another database."""
         return self.state / "state.db"
+
+    @property
+    def key(self) -> Path:
+        """What seals secrets in the database."""
+        return self.state / "state.db.key"
 
     @property
     def pki(self) -> Path:

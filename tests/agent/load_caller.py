@@ -50,7 +50,9 @@ class Caller:
         return [wish for wish in self.wishes if wish.is_open]
 
     async def act(self, until: Callable[[], bool]) -> None:
-        """Does one thing after another."""
+        """Starts as many tasks as it may have unfinished, then does one thing after another."""
+        for _ in range(self.unfinished_max):
+            await self._start(self._new_wish())
         while not until():
             if len(self.open) < self.unfinished_max and self.random.random() < 0.6:
                 await self._start(self._new_wish())

@@ -68,6 +68,14 @@ async def test_a_lost_answer_is_asked_for_again_and_a_refusal_then_means_that_it
     assert agent.methods == ["Task.stop", "Task.stop", "Agent.getTask", "Agent.getTask", "Agent.getTask"]
 
 
+async def test_a_refusal_after_the_agent_was_not_ready_is_a_refusal(tmp_path: Path) -> None:
+    running = RpcError(Code.NOT_FINISHED, "it is running")
+    async with script(tmp_path, RECOVERING, running, task("finished", "success")):
+        with pytest.raises(NoAnswer) as refused:
+            await changed(tmp_path)
+    assert (refused.value.why, str(refused.value)) == (Why.REFUSED, "it is running (code 403)")
+
+
 async def test_a_refusal_is_told_as_it_is(tmp_path: Path) -> None:
     async with script(tmp_path, UNKNOWN):
         with pytest.raises(NoAnswer) as refused:
@@ -115,6 +123,13 @@ async def test_a_task_that_is_gone_without_a_word_ends_as_unknown(tmp_path: Path
 
 async def test_waiting_has_a_bound_after_which_the_change_goes_on(tmp_path: Path) -> None:
     async with script(tmp_path, True, task("aborting")) as agent:
+        with pytest.raises(TimeoutError):
+            await changed(tmp_path, timeout_s=0)
+    assert agent.methods == ["Task.stop", "Agent.getTask"]
+
+
+async def test_waiting_for_an_agent_that_is_away_has_the_same_bound(tmp_path: Path) -> None:
+    async with script(tmp_path, True, cut) as agent:
         with pytest.raises(TimeoutError):
             await changed(tmp_path, timeout_s=0)
     assert agent.methods == ["Task.stop", "Agent.getTask"]

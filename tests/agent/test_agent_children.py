@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,12 +14,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
+from interlock.agent.storage import qemu_img
 from interlock.agent.storage.domain import Domains
 from interlock.agent.storage.qemu_img import QemuImg
 from interlock.agent.tasks.children import Child, Children, Fate, Verdict
 from interlock.agent.tasks.steps import Host
 from interlock.agent.work.attending import end_children
+from interlock.verbs import VolumeFormat
+from tests.agent.asked import asked, fresh
 from tests.agent.processes import running, until
 
 
@@ -134,3 +140,52 @@ async def test_a_child_is_ended_whoever_started_it(host: Host) -> None:
     assert adopted.identity() == who
     assert running(own.folder) is None
     host.children.forget("t")
+
+
+async def test_ending_children_that_are_forgotten_meanwhile_is_fine(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child = host.children.start("t", "c", ["true"])
+    await over(child)
+    monkeypatch.setattr(Children, "of", lambda children, task_id: [child])
+    shutil.rmtree(child.folder.parent)
+    await end_children(host, "t")
+
+
+async def test_a_child_that_still_runs_is_not_forgotten(host: Host) -> None:
+    child = host.children.start("t", "c", ["sleep", "600"])
+    await until(child.identity, "the command runs")
+    host.children.forget("t")
+    assert host.children.names() == ["t"]
+    await end_children(host, "t")
+    host.children.forget("t")
+    assert host.children.names() == []
+
+
+async def test_an_orphan_that_cannot_be_ended_does_not_end_the_agent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    orphan = fresh()
+    (tmp_path / "state" / "jobs" / orphan / "c").mkdir(parents=True)
+    monkeypatch.setattr("interlock.agent.tasks.children.durable.write_whole", full)
+    with capture_logs() as lines:
+        async with asked(tmp_path):
+            line = await until(lambda: lines and lines[0], "the orphan is given up")
+    assert line == {
+        "event": "orphan_not_ended",
+        "log_level": "error",
+        "task_id": orphan,
+        "reason": "[Errno 28] No space left on device",
+    }
+
+
+@pytest.mark.parametrize(("is_direct", "cache"), [(True, "none"), (False, "writeback")])
+def test_a_copy_that_succeeded_is_on_the_disk_also_where_there_is_no_direct_io(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_direct: bool, cache: str
+) -> None:
+    monkeypatch.setattr(qemu_img, "_takes_direct_io", lambda path: is_direct)
+    command = QemuImg().convert_command((tmp_path / "a", VolumeFormat.RAW), (tmp_path / "b", VolumeFormat.RAW))
+    assert command[command.index("-t") + 1] == cache

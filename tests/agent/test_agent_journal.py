@@ -129,6 +129,20 @@ async def test_an_endless_run_of_tasks_leaves_a_journal_of_bounded_size(tmp_path
     await journal.close()
 
 
+async def test_a_journal_that_is_opened_again_and_again_stays_small_too() -> None:
+    files, sizes = ForgetfulFiles(), list[int]()
+    for _ in range(30):
+        journal = Journal(FOLDER, files, die=die, compact_bytes_min=10_000)
+        journal.open()
+        journal.compact_from(lambda: [entry(0)])
+        for number in range(30):
+            journal.append(entry(number))
+            await journal.sync()
+        await journal.close()
+        sizes.append(journal.size_bytes)
+    assert max(sizes) < 20_000
+
+
 async def test_a_reopened_journal_keeps_its_incarnation_and_grows_on(tmp_path: Path) -> None:
     incarnations = set()
     for round_ in range(3):

@@ -1,6 +1,7 @@
-"""A thousand tasks at once from fifty connections, with stops, clears, reconnects and a kill by chance.
+"""Many tasks at once from fifty connections, with stops, clears, reconnects and a kill by chance.
 
-INTERLOCK_LOAD_S says for how long, INTERLOCK_LOAD_SEED with which chances.
+INTERLOCK_LOAD_TASKS says how many, INTERLOCK_LOAD_S for how long, INTERLOCK_LOAD_SEED with which chances: `make load`
+has more tasks than an agent takes, for a minute.
 """
 
 from __future__ import annotations
@@ -17,15 +18,16 @@ from random import Random
 from interlock.agent.journal.files import RealFiles
 from interlock.agent.journal.format import read
 from interlock.agent.journal.ledger import Ledger
+from interlock.agent.tasks.intake import Bounds
 from tests.agent.load_caller import Caller, Site
 from tests.agent.load_model import Wish
 from tests.agent.processes import AgentProcess, agent_process, connected
 
-#: How long there is something by chance, a minute in the longer tests; what is unfinished then takes seconds more.
-LOAD_S = float(os.environ.get("INTERLOCK_LOAD_S", "10"))
+#: For how long there is something by chance; what is unfinished then takes some seconds more.
+LOAD_S = float(os.environ.get("INTERLOCK_LOAD_S", "5"))
 CALLERS = 50
-#: More than the thousand that an agent takes in all, so that some are refused and try again.
-UNFINISHED_MAX = 1_100
+#: What is beyond the thousand that an agent takes in all is refused, and tried again.
+UNFINISHED_MAX = int(os.environ.get("INTERLOCK_LOAD_TASKS", "250"))
 RSS_BYTES_MAX = 256 << 20
 #: Between the first and the last third of the life of an agent that had all its tasks from its start.
 GROWTH_BYTES_MAX = 24 << 20
@@ -39,10 +41,10 @@ def _rss_bytes(agent: AgentProcess) -> int:
     return int(Path(f"/proc/{agent.process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-async def test_a_thousand_tasks_at_once_are_neither_lost_nor_done_twice(tmp_path: Path) -> None:
+async def test_many_tasks_at_once_are_neither_lost_nor_done_twice(tmp_path: Path) -> None:
     seed = int(os.environ.get("INTERLOCK_LOAD_SEED", time.time_ns() % 1_000_000))
     print(f"\nINTERLOCK_LOAD_SEED={seed}")
-    async with agent_process(tmp_path) as agent:
+    async with agent_process(tmp_path, "--workers", "2") as agent:  # so that tasks come faster than they end
         port = await agent.start()
         async with connected(port) as caller:
             domains = [await caller.domain(agent.root) for _ in range(5)]
@@ -56,7 +58,7 @@ async def test_a_thousand_tasks_at_once_are_neither_lost_nor_done_twice(tmp_path
         took_s = time.monotonic() - began
         wishes = [wish for caller in callers for wish in caller.wishes]
         _tell(site, wishes, samples, took_s)
-        assert site.counts["full"] > 0, "the agent never had as many tasks as it takes"
+        assert (site.counts["full"] > 0) is (Bounds().unfinished_max < UNFINISHED_MAX)
         _memory_was_bounded(samples)
         await _told_after_a_restart(agent, wishes)
         _as_the_journal_says(agent, wishes)

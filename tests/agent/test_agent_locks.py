@@ -100,3 +100,17 @@ async def test_the_same_resource_wanted_twice_is_taken_once_and_alone() -> None:
             await stack.enter_async_context(locks.held([SHARED]))
     async with locks.held([ALONE]):
         pass
+
+
+async def test_a_waiter_that_is_cancelled_as_the_last_holder_lets_go_just_leaves() -> None:
+    locks, log = ResourceLocks(), list[str]()
+    first, second = Holder(locks, log, "first", ALONE), Holder(locks, log, "second", ALONE)
+    await settle()
+    first.let_go.set()
+    second.task.cancel()
+    assert [type(end) for end in await asyncio.gather(first.task, second.task, return_exceptions=True)] == [
+        type(None),
+        asyncio.CancelledError,
+    ]
+    await Holder(locks, log, "third", ALONE).end()
+    assert log == ["first", "third"]

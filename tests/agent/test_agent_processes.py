@@ -78,11 +78,13 @@ async def test_a_copy_outlives_its_agent_and_is_found_again(tmp_path: Path) -> N
         agent.end(signal.SIGKILL)
         assert before is not None
         assert running(copy.job) == before
+        os.kill(before.pid, signal.SIGSTOP)  # however long the agent's start takes
         async with connected(await agent.start()) as caller:
             status = await caller.call("Task.getStatus", taskID=copy.task_id)
             assert (status["taskState"], status["message"]) == ("running", "running job 2 of 4")
             assert running(copy.job) == before  # the very same process, waited for by the new agent
             assert await caller.call("Volume.copy", **copy.params()) == copy.task_id
+            os.kill(before.pid, signal.SIGCONT)
             status = await caller.ended(copy.task_id)
         assert (status["taskResult"], status["progress"]) == ("success", 100)
         assert copy.is_whole()

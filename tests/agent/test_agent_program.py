@@ -19,12 +19,13 @@ from pathlib import Path
 import pytest
 
 from interlock.agent.serving.door import socket_path
+from interlock.verbs import Code
 from interlock.wire.client import RpcError
 from interlock.wire.jsonrpc import METHOD_NOT_FOUND
 from tests.agent.asked import POOL, fresh, headers
 from tests.agent.at_host import INTERLOCK, Ran, at_host, logged, ran
 from tests.agent.processes import WAIT_S, agent_process, running
-from tests.agent.scripted_agent import script, task
+from tests.agent.scripted_agent import TASK, Script, script, task
 
 #: So slow that a copy does not end by itself within a test.
 CRAWL = ("--copy-rate-bytes-per-s", str(1 << 16))
@@ -135,6 +136,22 @@ async def test_a_task_that_succeeded_is_reverted_and_cleared(tmp_path: Path) -> 
     assert (refused["verb"], refused["params"], refused["code"]) == ("Task.revert", {"taskID": made}, 441)
     verbs = [line["verb"] for line in logged(tmp_path, "person_asked")]
     assert verbs == ["Task.stop", "Task.revert", "Task.revert", "Task.clear"]
+
+
+async def test_a_revert_that_never_arrived_is_not_taken_for_done(tmp_path: Path) -> None:
+    def lost(agent: Script) -> bool:
+        for session in tuple(agent.server._sessions):
+            session.connection.cut("as if the agent were killed")
+        return True
+
+    refused = RpcError(Code.NOT_FINISHED, "it is running")
+    async with script(tmp_path, task("running"), lost, refused, task("finished", "success")):
+        ended = await ran(*INTERLOCK, "agent", "revert", TASK, "--state-dir", str(tmp_path))
+    assert ended == Ran(
+        1,
+        f"task {TASK} finished\ntask {TASK} ended: success: m\n",
+        f"interlock: task {TASK} has succeeded and was not undone; revert it again\n",
+    )
 
 
 async def test_a_beginning_of_several_ids_is_refused_with_their_names(tmp_path: Path) -> None:

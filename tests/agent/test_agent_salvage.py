@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from interlock.agent.records import Entry, Failure, HostTask
 from interlock.agent.task_machine import Inner
 from interlock.verbs import Code
 from tests.agent.asked import POOL, asked, fresh, headers, with_setting
+from tests.agent.at_host import at_host
 from tests.agent.scripted import Script, programs
 
 A, B, C, D, E, F, NEW = (f"0190a0b0-0000-7000-8000-{number:012x}" for number in range(1, 8))
@@ -160,6 +163,11 @@ async def test_an_agent_starts_on_a_damaged_journal_and_says_what_it_does_not_kn
             running: ("cleanFailure", Code.JOURNAL_DAMAGED),
         }
         assert f"Image.delete may have left image {image} in domain {A}" in statuses[running]["message"]
+        told = (await agent.call("Host.getStats", {}))["interlock"]["journalDamage"]
+        assert (told.pop("atByte") > 0, told) == (
+            True,
+            {"keptAs": "journal.damaged-1", "tasksFailed": 1, "formerIncarnation": first},
+        )
         assert (await agent.code("Image.delete", delete(lost, image)))[0] == Code.TASK_ID_TOO_OLD
         assert (await agent.code("Image.delete", delete(fresh(), image), headers(flow, 1)))[0] == Code.TERM_TOO_OLD
         del script.gates["a"]
@@ -169,3 +177,18 @@ async def test_an_agent_starts_on_a_damaged_journal_and_says_what_it_does_not_kn
         assert len(script.log) == done_before + 1
         await agent.call("Task.clear", {"taskID": running})
         assert (await agent.code("Image.delete", delete(running, image)))[0] == Code.TASK_CLEARED
+
+
+async def test_who_lists_the_tasks_of_a_host_is_told_that_its_journal_was_damaged(tmp_path: Path) -> None:
+    async with at_host(tmp_path) as host:
+        assert (await host.interlock("tasks")).err == ""
+        journal = host.agent.state / "journal"
+        host.agent.end(signal.SIGTERM)
+        journal.write_bytes(b"?" + journal.read_bytes()[1:])
+        await host.agent.start()
+        assert (await host.interlock("tasks")).err == (
+            "interlock: the agent's journal was damaged (journal.damaged-1 in the state folder has what is left): "
+            "of 0 tasks it does not tell how they ended; their messages say what to look at\n"
+        )
+        told = json.loads((await host.interlock("tasks", "-o", "json")).out)["journal_damage"]
+        assert (told["kept_as"], told["at_byte"], told["failed_count"]) == ("journal.damaged-1", 0, 0)

@@ -76,6 +76,7 @@ def test_the_unit_leaves_children_alone_and_starts_what_the_docs_install() -> No
         "KillMode=process",
         "OOMPolicy=continue",
         "RestartPreventExitStatus=64",
+        "StartLimitIntervalSec=0",
         "ExecStart=/opt/interlock/bin/interlock agent --config /etc/interlock/agent.toml",
     ):
         assert line in lines
@@ -125,8 +126,9 @@ async def test_a_wrong_configuration_is_64_with_every_mistake(tmp_path: Path) ->
         (["--tls-dir", "/nowhere"], 1, "tls_dir: certificates in /nowhere cannot be used"),
         (["--plain", "--listen-host", "192.0.2.7"], 64, "'192.0.2.7' is 192.0.2.7; plain TCP is for loopback only"),
         (["--plain", "--listen-port", "{taken}"], 1, "listen_host, listen_port: cannot listen on 127.0.0.1 port "),
+        (["--plain", "--listen-host", "a..b"], 1, "listen_host, listen_port: cannot listen on a..b port "),
     ],
-    ids=["any address", "no root", "no parent", "no certificate", "other address", "port"],
+    ids=["any address", "no root", "no parent", "no certificate", "other address", "port", "no name"],
 )
 async def test_what_cannot_start_is_refused_in_one_line(
     tmp_path: Path, options: list[str], status: int, expected: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,11 +16,15 @@ from interlock.agent.journal.ledger import Ledger
 from interlock.agent.records import Failure, HostTask
 from interlock.agent.serving.door import BODY_BYTES_MAX
 from interlock.agent.task_machine import Inner
+from interlock.agent.tasks.children import Children
 from interlock.agent.tasks.intake import TASKS_MAX, Bounds
 from interlock.agent.tasks.steps import Program, Step, StepKind, Work
 from interlock.verbs import Code, ImageDelete, TaskStatus
 from tests.agent.asked import POOL, WAIT_S, Asked, asked, fresh, headers, with_setting
+from tests.agent.forgetful_files import ForgetfulFiles
+from tests.agent.held_files import HeldFiles
 from tests.agent.leaving import left
+from tests.agent.processes import until
 from tests.agent.scripted import Script, failing, programs
 
 DOMAIN = fresh()
@@ -131,6 +136,20 @@ async def test_a_term_older_than_the_flows_highest_is_refused_and_starts_nothing
         assert await agent.call("Image.delete", delete(late), headers(flow, 5)) == late
         await agent.result(late)
     assert script.log == ["a", "a"]
+
+
+async def test_the_term_of_a_call_that_was_refused_survives_a_crash(tmp_path: Path) -> None:
+    script, files, flow = Script(), ForgetfulFiles(), fresh()
+    setting = with_setting(programs=programs(script.step("a")), bounds=Bounds(unfinished_max=0))
+    async with asked(tmp_path, setting=replace(setting, files=files)) as agent:
+        refused = await agent.code("Image.delete", delete(fresh()), headers(flow, 5))
+        assert refused[0] == Code.RESOURCE_EXHAUSTED
+        disk = files.history[-1].least()
+    async with asked(tmp_path, setting=replace(setting, files=ForgetfulFiles.after_crash(disk))) as agent:
+        assert await agent.code("Image.delete", delete(fresh()), headers(flow, 4)) == (
+            Code.TERM_TOO_OLD,
+            f"flow {flow}: term 4 is older than 5; another engine owns the flow by now",
+        )
 
 
 async def test_a_newer_term_takes_a_known_task_over(tmp_path: Path) -> None:
@@ -293,6 +312,51 @@ async def test_a_task_is_cleared_when_done_and_its_id_is_used_up(tmp_path: Path)
     assert script.log == ["a"]
 
 
+async def test_a_task_that_is_cleared_before_its_end_is_durable_takes_nobody_along(tmp_path: Path) -> None:
+    script, files = Script(), HeldFiles()
+    script.hold("a")
+    async with asked(tmp_path, setting=with_setting(programs=programs(script.step("a")), files=files)) as agent:
+        task_id = await start(agent)
+        await soon(script.began["a"].wait())
+        files.hold()
+        script.gates.pop("a").set()
+        await files.waits()
+        clearing = asyncio.ensure_future(agent.call("Task.clear", {"taskID": task_id}))
+        await asyncio.sleep(0)
+        files.let_go()
+        assert await clearing is True
+        assert (await agent.result(await start(agent)))[0] == "success"
+
+
+async def test_a_full_host_says_of_a_cleared_task_that_it_was_cleared(tmp_path: Path) -> None:
+    script, params = Script(), delete(fresh())
+    setting = with_setting(programs=programs(script.step("a")), bounds=Bounds(unfinished_max=1))
+    async with asked(tmp_path, setting=setting) as agent:
+        await agent.call("Image.delete", params)
+        await agent.result(params["taskID"])
+        await agent.call("Task.clear", {"taskID": params["taskID"]})
+        script.hold("a")
+        await start(agent)
+        assert (await agent.code("Image.delete", delete(fresh())))[0] == Code.RESOURCE_EXHAUSTED
+        assert (await agent.code("Image.delete", params))[0] == Code.TASK_CLEARED
+        script.gates["a"].set()
+
+
+async def test_a_synchronous_call_that_is_made_again_while_its_task_is_cleared_is_refused(tmp_path: Path) -> None:
+    files, task_id, flow = HeldFiles(), fresh(), fresh()
+    async with asked(tmp_path, setting=with_setting(files=files)) as agent:
+        params = {"storagedomainID": fresh(), "domainName": "d", "typeArgs": str(agent.root), "taskID": task_id}
+        assert await agent.call("StorageDomain.create", params, headers(flow, 1)) is True
+        files.hold()
+        again = asyncio.ensure_future(agent.code("StorageDomain.create", params, headers(flow, 2)))
+        await files.waits()
+        clearing = asyncio.ensure_future(agent.call("Task.clear", {"taskID": task_id}))
+        await asyncio.sleep(0)
+        files.let_go()
+        assert await clearing is True
+        assert (await again)[0] == Code.TASK_CLEARED
+
+
 async def test_an_id_older_than_the_oldest_remembered_tombstone_is_refused(tmp_path: Path) -> None:
     script = Script()
     setting = with_setting(programs=programs(script.step("a")), ledger=lambda: Ledger(closed_max=2))
@@ -384,6 +448,17 @@ async def test_a_mistake_outside_of_any_step_ends_the_task_as_not_clean(tmp_path
         assert script.log == []
 
 
+async def test_a_task_that_this_agent_cannot_read_ends_with_its_process(tmp_path: Path) -> None:
+    task = HostTask(fresh(), "Image.delete", {"of": "another version"}, state=Inner.RUNNING, is_begun=True)
+    await left(tmp_path, task)
+    child = Children(tmp_path / "state" / "jobs").start(task.id, "c", ["sleep", "20"])
+    await until(child.is_running, "the child runs")
+    async with asked(tmp_path) as agent:
+        assert (await agent.result(task.id))[:2] == ("cleanFailure", Code.GENERAL)
+        assert not child.is_running()
+    child.judge()
+
+
 async def test_a_failed_fsync_of_an_image_ends_the_agent_and_the_task_is_carried_on_by_the_next(
     tmp_path: Path,
 ) -> None:
@@ -470,6 +545,17 @@ async def test_a_stop_is_not_lost_in_a_crash(tmp_path: Path) -> None:
     async with asked(tmp_path, setting=setting) as agent:
         assert (await agent.result(task_id))[:2] == ("cleanSuccess", Code.ABORTED)
     assert "undo a" in script.log
+
+
+async def test_a_stop_does_not_hide_that_a_crash_made_the_outcome_unknown(tmp_path: Path) -> None:
+    script = Script()
+    once = replace(script.step("b", StepKind.ONCE), undo=None)
+    verb = ImageDelete(storagepoolID=POOL, storagedomainID=DOMAIN, imageID=fresh())
+    task = HostTask(fresh(), verb.method, verb.wire_params(), state=Inner.RUNNING, steps_done=1, is_begun=True)
+    await left(tmp_path, replace(task, recoveries=("a",), is_stopping=True))
+    async with asked(tmp_path, setting=with_setting(programs=programs(script.step("a"), once))) as agent:
+        assert (await agent.result(task.id))[:2] == ("cleanFailure", Code.OUTCOME_UNKNOWN)
+    assert script.log == ["undo a"]
 
 
 async def test_a_task_that_waited_is_carried_out_after_a_restart(tmp_path: Path) -> None:

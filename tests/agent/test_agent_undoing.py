@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,13 +13,17 @@ import pytest
 
 from interlock.agent.records import Failure, HostTask
 from interlock.agent.task_machine import MOVES, Inner
+from interlock.agent.tasks.children import Children
 from interlock.agent.tasks.runner import Programs
-from interlock.agent.tasks.steps import RecoveryPolicy
+from interlock.agent.tasks.steps import Host, RecoveryPolicy, Step, StepKind
 from interlock.agent.tasks.table import TaskTable
+from interlock.agent.work.attending import attend, end_children
 from interlock.verbs import Code, ImageDelete, TaskStatus
 from tests.agent.asked import POOL, WAIT_S, Asked, asked, fresh, with_setting
+from tests.agent.held_files import HeldFiles, settled
 from tests.agent.leaving import left
-from tests.agent.scripted import Script, failing, programs
+from tests.agent.processes import until
+from tests.agent.scripted import Deleting, Script, failing, programs
 
 DOMAIN = fresh()
 REVERTED = ("cleanSuccess", Code.ABORTED, "value=the task was reverted abortedcode=411")
@@ -107,6 +112,54 @@ async def test_a_revert_is_not_lost_in_a_crash(tmp_path: Path) -> None:
     assert script.log == ["a", "b", "undo b", "undo a", "undo a"]
 
 
+async def test_nothing_is_undone_before_the_journal_knows_of_the_revert(tmp_path: Path) -> None:
+    script, files = Script(), HeldFiles()
+    async with asked(tmp_path, setting=with_setting(programs=programs(script.step("a")), files=files)) as agent:
+        await agent.result(task_id := await start(agent))
+        files.hold()
+        reverting = asyncio.ensure_future(agent.call("Task.revert", {"taskID": task_id}))
+        await files.waits()
+        done = [*script.log]
+        files.let_go()
+        assert await reverting is True
+        assert done == ["a"]
+        assert await agent.result(task_id) == REVERTED
+    assert script.log == ["a", "undo a"]
+
+
+async def test_a_revert_waits_until_what_its_children_left_is_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forgetting, go_on = asyncio.Event(), threading.Event()
+    loop, forget = asyncio.get_running_loop(), Children.forget
+
+    def slowly(children: Children, task_id: str) -> None:
+        loop.call_soon_threadsafe(forgetting.set)
+        assert go_on.wait(WAIT_S)
+        forget(children, task_id)
+
+    async def do(work: Deleting) -> None:
+        await attend(work, "c", lambda: ["true"], code=Code.GENERAL)
+
+    async def undo(work: Deleting) -> None:
+        script.log.append("undo")
+        await end_children(work.host, work.task_id)
+
+    script = Script()
+    setting = with_setting(programs=programs(Step("a", StepKind.REPEATABLE, do, undo=undo)))
+    monkeypatch.setattr(Children, "forget", slowly)
+    async with asked(tmp_path, setting=setting) as agent:
+        task_id = await start(agent)
+        await asyncio.wait_for(forgetting.wait(), WAIT_S)
+        assert await agent.call("Task.revert", {"taskID": task_id}) is True
+        await settled()
+        undone = [*script.log]
+        go_on.set()
+        assert undone == []
+        assert await agent.result(task_id) == REVERTED
+    assert script.log == ["undo"]
+
+
 async def test_what_cannot_be_reverted_is_refused_in_words(tmp_path: Path) -> None:
     script = Script()
     script.hold("a")
@@ -168,6 +221,39 @@ async def test_an_undoing_that_is_given_up_names_what_remains(tmp_path: Path) ->
         result = await agent.result(task_id)
         assert result == ("cleanFailure", 200, "value=broken; not undone: 'b', 'a' abortedcode=200")
     assert script.log == ["a", "b", "c", "undo c"]
+
+
+@pytest.mark.parametrize("policy", RecoveryPolicy)
+async def test_no_process_of_a_task_outlives_it_though_nothing_is_undone(
+    tmp_path: Path, policy: RecoveryPolicy
+) -> None:
+    async def do(work: Deleting) -> None:
+        await attend(work, "c", lambda: ["sleep", "20"], code=Code.GENERAL)
+
+    script = Script()
+    step = replace(script.step("a"), do=do)
+    setting = with_setting(programs=with_policy(programs(step), policy))
+    async with asked(tmp_path, setting=setting) as agent:
+        task_id = await start(agent)
+        (child,) = await until(lambda: agent.agent.children.of(task_id), "the child is started")
+        await until(child.identity, "the child runs")
+        await agent.call("Task.stop", {"taskID": task_id, "force": True})
+        assert (await agent.result(task_id))[0] == "cleanFailure"
+        assert not child.is_running()
+        await until(lambda: not agent.agent.children.names(), "its folder is gone")
+    assert script.log == []
+
+
+async def test_a_task_whose_process_cannot_be_ended_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def cannot(host: Host, task_id: str) -> None:
+        raise failing(100, "end it by hand")
+
+    script = Script(fails={"a": failing(200, "broken")})
+    monkeypatch.setattr("interlock.agent.serving.agent.end_children", cannot)
+    setting = with_setting(programs=with_policy(programs(script.step("a")), RecoveryPolicy.NONE))
+    async with asked(tmp_path, setting=setting) as agent:
+        error = "broken; it may still write: end it by hand"
+        assert await agent.result(await start(agent)) == ("cleanFailure", 200, f"value={error} abortedcode=200")
 
 
 async def test_giving_up_what_never_began_is_a_clean_end(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -82,6 +83,19 @@ async def test_a_domain_is_made_only_in_the_agents_folders(domain: Domain, where
     }
     code, _ = await domain.asked.code("StorageDomain.create", params)
     assert code == Code.FOLDER_NOT_ALLOWED
+
+
+@pytest.mark.parametrize("within", [".", "images"])
+async def test_a_domain_is_not_made_in_another_where_it_would_be_taken_for_an_image(
+    domain: Domain, within: str
+) -> None:
+    where = str(domain.images.parent / within)
+    params = {"storagedomainID": fresh(), "domainName": "d", "typeArgs": where}
+    assert await domain.asked.code("StorageDomain.create", params) == (
+        Code.FOLDER_NOT_ALLOWED,
+        f"{where} lies in storage domain {domain.id}; choose a folder beside it",
+    )
+    assert domain.files() == []
 
 
 async def test_a_new_cow_volume(domain: Domain) -> None:
@@ -245,6 +259,43 @@ async def test_an_image_that_refers_to_anything_else_is_refused(domain: Domain, 
     assert result[:2] == ("cleanSuccess", Code.IMAGE_NOT_OURS)
     code, _ = await domain.asked.code("Volume.getInfo", {**domain.names(image), "volumeID": volume})
     assert code == Code.IMAGE_NOT_OURS
+
+
+async def test_a_backing_format_that_qemu_does_not_read_is_none(domain: Domain) -> None:
+    """QEMU would guess, and take what a guest has written into a raw volume for the header of an image."""
+    image, base = await domain.volume(volFormat=5)
+    top = fresh()
+    assert (await domain.create(image, top, srcImgUUID=image, srcVolUUID=base))[0] == "success"
+    secret = domain.images / "secret"
+    fill(secret, "raw", 1 << 20)
+    write_backing(domain.path(image, base), "-b", str(secret), "-F", "raw")
+    # The name comes first, and the format behind it, where the header says that its extensions begin.
+    header = bytearray(domain.path(image, top).read_bytes())
+    struct.pack_into(">QI", header, 8, 112, len(base))
+    struct.pack_into(">I", header, 100, 152)
+    behind = struct.pack(">II8sII", 0xE2792ACA, 3, b"raw", 0, 0)
+    header[112 : 152 + len(behind)] = base.encode().ljust(40, b"\0") + behind
+    domain.path(image, top).write_bytes(header)
+    assert is_same(domain.path(image, top), secret)
+    assert (await domain.copy(image, top, (fresh(), fresh())))[:2] == ("cleanSuccess", Code.IMAGE_NOT_OURS)
+
+
+async def test_an_image_of_which_too_much_is_to_be_told_is_refused(domain: Domain) -> None:
+    image, volume = await domain.volume()
+    path, count, name = domain.path(image, volume), 4096, b"n" * 1000
+    snapshot = struct.pack(">QIHHIIQIIQQ", 0, 0, 0, len(name), 0, 0, 0, 0, 16, 0, 1 << 20) + name
+    content = bytearray(path.read_bytes().ljust(1 << 20, b"\0"))
+    struct.pack_into(">IQ", content, 60, count, len(content))
+    path.write_bytes(content + snapshot * count)
+    result = await domain.copy(image, volume, (fresh(), fresh()))
+    assert result[:2] == ("cleanSuccess", Code.IMAGE_NOT_OURS)
+
+
+async def test_a_description_with_a_separator_of_lines_says_nothing_else(domain: Domain) -> None:
+    desc = "a\u2028FORMAT=RAW\u2029LEGALITY=ILLEGAL"
+    image, volume = await domain.volume(desc=desc)
+    told = await domain.asked.call("Volume.getInfo", {**domain.names(image), "volumeID": volume})
+    assert (told["description"], told["format"], told["legality"]) == (desc, "COW", "LEGAL")
 
 
 async def test_a_volume_that_is_a_link_is_refused(domain: Domain) -> None:

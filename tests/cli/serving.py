@@ -18,7 +18,7 @@ class Server:
 
     def __init__(self, folder: Path) -> None:
         self.socket = folder / "s"
-        self.database = picture.paint(folder)
+        self.database = picture.paint(f"sqlite:///{folder / 'state.db'}")
         self.coordinator: FakeCoordinator
         self._loop: asyncio.AbstractEventLoop
         self._stop: asyncio.Event

@@ -219,7 +219,7 @@ BROKEN = f"step {picture.FAILED_STEP_FINALIZING} is PENDING and its job {picture
 def test_verify_names_what_is_wrong(server: Server, interlock: Interlock) -> None:
     asked = interlock("verify")
     assert (asked.code, asked.out) == (1, f"INVARIANT  WHAT IS WRONG\n19         {BROKEN}\n")
-    read = interlock("verify", "--database", str(server.database.path), "-o", "json")
+    read = interlock("verify", "--database", server.database.name, "-o", "json")
     assert (read.code, json.loads(read.out)) == (1, {"violations": [{"number": 19, "message": BROKEN}]})
 
 

@@ -18,6 +18,7 @@ from interlock.app import CannotServe, issue_host_certificate, load_catalog
 from interlock.config import ServeConfig
 from tests.cli.conftest import Interlock
 from tests.cli.small_catalog import CATALOG
+from tests.databases import empty_url
 
 WAIT_S = 30.0
 CATALOG_NAME = "tests.cli.small_catalog:CATALOG"
@@ -131,6 +132,38 @@ def test_after_a_kill_the_next_server_takes_over_socket_and_jobs(serving: Servin
     assert (serving.state / "interlock.sock").is_socket()
     serving.start()
     assert talk("job", "watch", accepted, "--timeout", "20").code == 0
+
+
+def test_it_serves_from_postgresql(serving: Serving, talk: Interlock, monkeypatch: pytest.MonkeyPatch) -> None:
+    with empty_url("postgresql") as url:
+        monkeypatch.setenv("INTERLOCK_DATABASE", f"{url}&password=hunter2")
+        first = serving.start()
+        accepted = talk("run", "box.add", "name=b1").out.strip()
+        second = talk("serve", "--state", str(serving.state), "--catalog", CATALOG_NAME)
+        assert (second.code, second.out) == (1, "")
+        assert f" is in use by interlock {first.pid} on {socket.gethostname()}" in second.err
+        assert talk("verify", "--database", url).out == "all invariants hold\n"
+        first.kill()
+        _, logged = first.communicate(timeout=WAIT_S)
+        serving.start()
+        assert talk("job", "watch", accepted, "--timeout", "20").code == 0
+        assert not (serving.state / "state.db").exists()
+        assert (serving.state / "state.db.key").exists()
+        assert "hunter2" not in second.err + logged
+        serving.close()
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://ann:hunter2@h/jobs", "postgresql://h/jobs?password=hunter2", "postgresql://a:hunter2@[/x"]
+)
+def test_a_password_may_not_stand_on_the_command_line(interlock: Interlock, tmp_path: Path, url: str) -> None:
+    for ran in (
+        interlock("serve", "--state", str(tmp_path / "state"), "--database", url),
+        interlock("verify", "--database", url),
+    ):
+        assert (ran.code, ran.out) == (64, "")
+        assert "put it into PGPASSWORD or a password file" in ran.err
+        assert "hunter2" not in ran.err
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,7 @@ import structlog
 
 from interlock.invariants import check
 from interlock.store.database import Database
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """Where the test's database goes."""
-    return tmp_path / "state.db"
+from tests import databases
 
 
 @pytest.fixture(autouse=True)
@@ -24,9 +19,10 @@ def logs() -> Iterator[list[MutableMapping[str, Any]]]:
         yield entries
 
 
-@pytest.fixture(autouse=True)
-def _invariants_hold(tmp_path: Path) -> Iterator[None]:
-    yield
-    for file in tmp_path.glob("*.db"):
-        with Database.open(f"sqlite:///{file}") as database, database.reader() as connection:
-            assert check(connection) == [], file.name
+@pytest.fixture
+def scratch(scratch: databases.Scratch, tmp_path: Path) -> Iterator[databases.Scratch]:
+    yield scratch
+    urls = [f"sqlite:///{file}" for file in tmp_path.glob("*.db")]
+    for url in urls if scratch.dialect == "sqlite" else databases.postgres().urls_taken():
+        with Database.open(url) as database, database.reader() as reader:
+            assert check(reader) == [], url

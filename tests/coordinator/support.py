@@ -1,14 +1,10 @@
-"""What the coordinator's tests share: entities, a catalog per test, gates instead of sleeps, and copies that
-stand for crashes."""
+"""What the coordinator's tests share: entities, a catalog per test, and gates instead of sleeps."""
 
 import asyncio
-import shutil
-import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -46,6 +42,7 @@ from interlock.model.records import (
 from interlock.store import tables
 from interlock.store.queries import entities
 from interlock.store.queries.rows import with_refs
+from tests.databases import Scratch
 
 #: how long a test waits for a fact, in seconds; far longer than it takes
 WAIT_S = 20.0
@@ -156,41 +153,15 @@ def gate_function(gate: Gate) -> Callable[[], Any]:
     return enter
 
 
-def url(path: Path) -> str:
-    return f"sqlite:///{path}"
-
-
 @asynccontextmanager
 async def opened(
-    path: Path, *members: Any, gate: Gate | None = None, repeatable: bool = True, **options: Any
+    scratch: Scratch, *members: Any, gate: Gate | None = None, repeatable: bool = True, **options: Any
 ) -> AsyncIterator[Coordinator]:
-    """A coordinator on that file, with the catalog above."""
+    """A coordinator on that database, with the catalog above."""
     async with Coordinator.open(
-        url(path), catalog(*members, gate=gate, repeatable=repeatable), **options
+        scratch.url, catalog(*members, gate=gate, repeatable=repeatable), **options
     ) as coordinator:
         yield coordinator
-
-
-def crashed_copy(path: Path, name: str) -> Path:
-    """What a crash at this moment would leave of a live database that is quiet: file, journal and key."""
-    copy = path.with_name(name)
-    for suffix in ("", "-wal", ".key"):
-        source = path.with_name(path.name + suffix)
-        if source.exists():
-            shutil.copyfile(source, copy.with_name(copy.name + suffix))
-    return copy
-
-
-@contextmanager
-def writer_held(path: Path) -> Iterator[None]:
-    """Within it no batch can begin: what is submitted meanwhile is committed together."""
-    connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    finally:
-        connection.execute("ROLLBACK")
-        connection.close()
 
 
 async def add_disk(coordinator: Coordinator, name: str = "d", size: int = 1) -> Ref[Disk]:

@@ -2,7 +2,6 @@
 
 import asyncio
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select
@@ -40,6 +39,7 @@ from tests.coordinator.support import (
     opened,
     until_job,
 )
+from tests.databases import Scratch
 
 #: how often the end phase below raises before it does its work
 raises = 0
@@ -74,10 +74,10 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("interlock.core.lifecycle.END_RETRY_US", 1_000)
 
 
-async def test_an_end_phase_that_raises_is_tried_again_until_it_tells_the_truth(path: Path) -> None:
+async def test_an_end_phase_that_raises_is_tried_again_until_it_tells_the_truth(scratch: Scratch) -> None:
     global raises
     raises = 3
-    async with opened(path, Stubborn) as coordinator:
+    async with opened(scratch, Stubborn) as coordinator:
         ref = await add_disk(coordinator)
         submitted = await coordinator.submit(Stubborn(disk=ref))
         assert await submitted.result(WAIT_S) == 4
@@ -85,10 +85,10 @@ async def test_an_end_phase_that_raises_is_tried_again_until_it_tells_the_truth(
         assert (root.attempts, root.attention, disk(coordinator, ref).size) == (3, None, 77)
 
 
-async def test_after_five_failures_a_person_is_asked_and_a_restart_tries_again(path: Path) -> None:
+async def test_after_five_failures_a_person_is_asked_and_a_restart_tries_again(scratch: Scratch) -> None:
     global raises
     raises = 7
-    async with opened(path, Stubborn) as coordinator:
+    async with opened(scratch, Stubborn) as coordinator:
         ref = await add_disk(coordinator)
         submitted = await coordinator.submit(Stubborn(disk=ref))
         parked = await until_job(coordinator, submitted.id, lambda row: row.attention is not None)
@@ -98,7 +98,7 @@ async def test_after_five_failures_a_person_is_asked_and_a_restart_tries_again(p
         assert (root.state, root.attempts, disk(coordinator, ref).size) == (State.FINALIZING, 5, 1)
         with pytest.raises(TimeoutError):
             await submitted.result(0.01)
-    async with opened(path, Stubborn) as coordinator:
+    async with opened(scratch, Stubborn) as coordinator:
         ended = await coordinator.wait_ended(submitted.id, WAIT_S)
         assert (ended.result, ended.attention, ended.attempts, ran) == (Result.SUCCEEDED, None, 2, 8)
         assert job(coordinator, submitted.id).attention is None
@@ -147,9 +147,9 @@ def failing(gate: Gate) -> Local:
     return Local("gate_and_fail", gate_and_fail, repeatable=True)
 
 
-async def test_a_failed_command_puts_back_what_it_wrote(path: Path) -> None:
+async def test_a_failed_command_puts_back_what_it_wrote(scratch: Scratch) -> None:
     gate = Gate()
-    async with opened(path, Spoil, failing(gate)) as coordinator:
+    async with opened(scratch, Spoil, failing(gate)) as coordinator:
         changed, removed = await add_disk(coordinator, "a", 5), await add_disk(coordinator, "b", 6)
         before = disk(coordinator, changed), disk(coordinator, removed)
         submitted = await coordinator.submit(Spoil(changed=changed, removed=removed))
@@ -163,9 +163,9 @@ async def test_a_failed_command_puts_back_what_it_wrote(path: Path) -> None:
             assert connection.scalar(select(func.count()).select_from(tables.business_entity_snapshot)) == 0
 
 
-async def test_what_others_changed_since_stays_and_is_reported(path: Path) -> None:
+async def test_what_others_changed_since_stays_and_is_reported(scratch: Scratch) -> None:
     gate = Gate()
-    async with opened(path, Spoil, Edit, failing(gate)) as coordinator:
+    async with opened(scratch, Spoil, Edit, failing(gate)) as coordinator:
         changed, removed = await add_disk(coordinator, "a", 5), await add_disk(coordinator, "b", 6)
         submitted = await coordinator.submit(Spoil(changed=changed, removed=removed))
         await gate.wait_entered()
@@ -183,9 +183,9 @@ async def test_what_others_changed_since_stays_and_is_reported(path: Path) -> No
         ]
 
 
-async def test_a_removed_entity_whose_name_was_taken_is_not_put_back_and_the_flow_ends(path: Path) -> None:
+async def test_a_removed_entity_whose_name_was_taken_is_not_put_back_and_the_flow_ends(scratch: Scratch) -> None:
     gate = Gate()
-    async with opened(path, Spoil, failing(gate)) as coordinator:
+    async with opened(scratch, Spoil, failing(gate)) as coordinator:
         changed, removed = await add_disk(coordinator, "a", 5), await add_disk(coordinator, "b", 6)
         submitted = await coordinator.submit(Spoil(changed=changed, removed=removed))
         await gate.wait_entered()
@@ -216,8 +216,8 @@ class Count(Command[int], name="count"):
         return found.size
 
 
-async def test_twenty_flows_that_write_one_entity_all_end_and_no_write_is_lost(path: Path) -> None:
-    async with opened(path, Count) as coordinator:
+async def test_twenty_flows_that_write_one_entity_all_end_and_no_write_is_lost(scratch: Scratch) -> None:
+    async with opened(scratch, Count) as coordinator:
         ref = await add_disk(coordinator, size=0)
         submitted = await asyncio.gather(*(coordinator.submit(Count(disk=ref)) for _ in range(20)))
         await asyncio.gather(*(each.result(WAIT_S) for each in submitted))
@@ -225,10 +225,10 @@ async def test_twenty_flows_that_write_one_entity_all_end_and_no_write_is_lost(p
 
 
 async def test_a_flow_that_meets_others_too_often_runs_in_the_writer(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+    scratch: Scratch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("interlock.coordinator.engine.CONFLICTS_MAX", -1)  # every run
-    async with opened(path, Count) as coordinator:
+    async with opened(scratch, Count) as coordinator:
         ref = await add_disk(coordinator, size=0)
         submitted = await asyncio.gather(*(coordinator.submit(Count(disk=ref)) for _ in range(8)))
         await asyncio.gather(*(each.result(WAIT_S) for each in submitted))
@@ -239,7 +239,7 @@ async def test_a_flow_that_meets_others_too_often_runs_in_the_writer(
         assert sum(isinstance(each, Exception) for each in names) == 7
 
 
-async def test_a_function_that_is_cancelled_or_says_what_is_no_unicode_has_failed(path: Path) -> None:
+async def test_a_function_that_is_cancelled_or_says_what_is_no_unicode_has_failed(scratch: Scratch) -> None:
     async def cancelled() -> None:
         raise asyncio.CancelledError
 
@@ -253,7 +253,7 @@ async def test_a_function_that_is_cancelled_or_says_what_is_no_unicode_has_faile
         return "\udcff"
 
     functions = [Local(each.__name__, each) for each in (cancelled, exits, odd, answers)]
-    async with opened(path, *functions) as coordinator:
+    async with opened(scratch, *functions) as coordinator:
         for name, said in (("cancelled", "CancelledError: "), ("exits", "SystemExit: 3"), ("odd", "no file \\udcff")):
             with pytest.raises(CommandFailed) as failed:
                 await (await coordinator.submit(Call(function=name))).result(WAIT_S)

@@ -3,7 +3,6 @@
 import asyncio
 import sqlite3
 from collections.abc import MutableMapping
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -40,22 +39,20 @@ from tests.coordinator.support import (
     opened,
     tasks,
     until_job,
-    url,
 )
+from tests.databases import Scratch
 
 
-async def test_an_engine_whose_row_was_taken_over_writes_nothing_more(path: Path) -> None:
+async def test_an_engine_whose_row_was_taken_over_writes_nothing_more(scratch: Scratch) -> None:
     gate = Gate()
-    async with opened(path, gate=gate) as coordinator:
+    async with opened(scratch, gate=gate) as coordinator:
         ref = await add_disk(coordinator)
         waiting = await coordinator.submit(Work(disk=ref, function="gate"))
         await gate.wait_entered()
         result = asyncio.create_task(waiting.result(WAIT_S))
         await asyncio.wait([result], timeout=0.05)
-        raw = sqlite3.connect(path)
-        with raw:
-            raw.execute("UPDATE engines SET ended_at = 1")
-        before = raw.execute("SELECT count(*) FROM job").fetchall(), raw.execute("SELECT * FROM entities").fetchall()
+        scratch.rows("UPDATE engines SET ended_at = 1")
+        before = scratch.rows("SELECT count(*) FROM job"), scratch.rows("SELECT * FROM entities")
         with pytest.raises(Exception, match="the engine stopped"):
             await coordinator.submit(AddDisk(disk_name="late"))
         with pytest.raises(NotOwner):
@@ -64,16 +61,15 @@ async def test_an_engine_whose_row_was_taken_over_writes_nothing_more(path: Path
             await coordinator.submit(AddDisk(disk_name="later"))
         with pytest.raises(Exception, match="has stopped"):
             await result
-        after = raw.execute("SELECT count(*) FROM job").fetchall(), raw.execute("SELECT * FROM entities").fetchall()
+        after = scratch.rows("SELECT count(*) FROM job"), scratch.rows("SELECT * FROM entities")
         assert before == after
-        raw.close()
 
 
 async def test_after_an_error_of_the_commit_a_new_engine_starts_from_the_rows(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+    scratch: Scratch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = Gate()
-    async with opened(path, gate=gate) as coordinator:
+    async with opened(scratch, gate=gate) as coordinator:
         ref = await add_disk(coordinator)
         submitted = await coordinator.submit(Work(disk=ref, function="gate"))
         await gate.wait_entered()
@@ -92,10 +88,10 @@ async def test_after_an_error_of_the_commit_a_new_engine_starts_from_the_rows(
 
 
 async def test_a_commit_that_succeeded_though_it_raised_is_found_in_the_rows(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+    scratch: Scratch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = Gate()
-    async with opened(path, gate=gate) as coordinator:
+    async with opened(scratch, gate=gate) as coordinator:
         submitted = await coordinator.submit(Work(disk=await add_disk(coordinator), function="gate"))
         await gate.wait_entered()
         result = asyncio.create_task(submitted.result(WAIT_S))
@@ -141,9 +137,11 @@ class Login(Command[str], name="login"):
         return self.password.reveal()[:3]
 
 
-async def test_secrets_are_shown_nowhere_and_sealed_at_rest(path: Path, logs: list[MutableMapping[str, Any]]) -> None:
+async def test_secrets_are_shown_nowhere_and_sealed_at_rest(
+    scratch: Scratch, logs: list[MutableMapping[str, Any]]
+) -> None:
     gate = Gate()
-    async with opened(path, Login, gate=gate) as coordinator:
+    async with opened(scratch, Login, gate=gate) as coordinator:
         login = await coordinator.submit(Login(user="ann", password=Secret("hunter2hunter2")), idempotency_key="k")
         await gate.wait_entered()
         again = await coordinator.submit(Login(user="ann", password=Secret("hunter2hunter2")), idempotency_key="k")
@@ -152,11 +150,11 @@ async def test_secrets_are_shown_nowhere_and_sealed_at_rest(path: Path, logs: li
         [root] = commands(coordinator, login.id)
         assert '"password":{"sealed":"' in root.parameters_json
         assert not any("hunter2" in row.message for row in events(coordinator, login.id))
-        stored = path.read_bytes() + path.with_name(path.name + "-wal").read_bytes()
+        stored = scratch.all_bytes()
         assert b"ann" in stored
         assert b"hunter2" not in stored
     gate.open.set()
-    async with opened(path, Login, gate=gate) as coordinator:
+    async with opened(scratch, Login, gate=gate) as coordinator:
         ended = await coordinator.wait_ended(login.id, WAIT_S)
         assert ended.value_json == '"hun"'
     assert logs
@@ -172,32 +170,32 @@ class Change(Command[None], name="login.change"):
         return part(local("change", password=self.password))
 
 
-async def test_a_secret_reaches_a_function_and_is_sealed_on_the_way(path: Path) -> None:
+async def test_a_secret_reaches_a_function_and_is_sealed_on_the_way(scratch: Scratch) -> None:
     told: list[Secret[str]] = []
-    async with opened(path, Change, Local("change", lambda password: told.append(password))) as coordinator:
+    async with opened(scratch, Change, Local("change", lambda password: told.append(password))) as coordinator:
         changed = await coordinator.submit(Change(password=Secret("hunter2hunter2")))
         await changed.result(WAIT_S)
         [task] = tasks(coordinator, changed.id)
     assert told == [Secret("hunter2hunter2")]
     assert '"password":{"sealed":"' in task.arguments_json
-    assert b"hunter2" not in path.read_bytes()
+    assert b"hunter2" not in scratch.all_bytes()
 
 
-async def test_a_missing_key_file_is_for_a_person_to_bring_back(path: Path) -> None:
+async def test_a_missing_key_file_is_for_a_person_to_bring_back(scratch: Scratch) -> None:
     gate = Gate()
-    async with opened(path, Login, gate=gate) as coordinator:
+    async with opened(scratch, Login, gate=gate) as coordinator:
         login = await coordinator.submit(Login(user="ann", password=Secret("hunter2")))
         await gate.wait_entered()
-    key = path.with_name(path.name + ".key")
+    key = scratch.key_file
     former = key.read_bytes()
     key.unlink()
-    async with opened(path, Login, gate=gate) as coordinator:
+    async with opened(scratch, Login, gate=gate) as coordinator:
         row = await until_job(coordinator, login.id, lambda row: row.attention is not None)
         assert "put the former key file back beside the database" in (row.attention or "")
         await add_disk(coordinator, "others go on")
     key.write_bytes(former)
     gate.open.set()
-    async with opened(path, Login, gate=gate) as coordinator:
+    async with opened(scratch, Login, gate=gate) as coordinator:
         assert (await coordinator.wait_ended(login.id, WAIT_S)).result is Result.SUCCEEDED
 
 
@@ -233,15 +231,15 @@ class Memory(Command[int], name="host.memory"):
         return db.get(self.host).memory
 
 
-async def test_entities_of_an_older_version_are_upgraded_when_they_are_read(path: Path) -> None:
-    async with Coordinator.open(url(path), Catalog(OldHost, AddHost)) as coordinator:
+async def test_entities_of_an_older_version_are_upgraded_when_they_are_read(scratch: Scratch) -> None:
+    async with Coordinator.open(scratch.url, Catalog(OldHost, AddHost)) as coordinator:
         await (await coordinator.submit(AddHost())).result(WAIT_S)
-    async with Coordinator.open(url(path), Catalog(NewHost, Memory)) as coordinator:
+    async with Coordinator.open(scratch.url, Catalog(NewHost, Memory)) as coordinator:
         asked = await coordinator.submit_input("host.memory", {"host": "h"})
         assert await asked.result(WAIT_S) == 3 * 2**30
 
 
-async def test_a_bug_in_one_flow_parks_it_and_no_other(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_bug_in_one_flow_parks_it_and_no_other(scratch: Scratch, monkeypatch: pytest.MonkeyPatch) -> None:
     original = core_tasks.reported
 
     def reported(flow: Any, fact: Any, now: int) -> Any:
@@ -250,7 +248,7 @@ async def test_a_bug_in_one_flow_parks_it_and_no_other(path: Path, monkeypatch: 
         return original(flow, fact, now)
 
     gate = Gate()
-    async with opened(path, gate=gate) as coordinator:
+    async with opened(scratch, gate=gate) as coordinator:
         work = await coordinator.submit(Work(disk=await add_disk(coordinator), function="gate"))
         await gate.wait_entered()
         monkeypatch.setattr(core_tasks, "reported", reported)
@@ -259,6 +257,6 @@ async def test_a_bug_in_one_flow_parks_it_and_no_other(path: Path, monkeypatch: 
         assert "RuntimeError: a bug of ours; see the log, and report it" in (row.attention or "")
         await add_disk(coordinator, "other")
         monkeypatch.setattr(core_tasks, "reported", original)
-    async with opened(path, gate=gate) as coordinator:
+    async with opened(scratch, gate=gate) as coordinator:
         ended = await coordinator.wait_ended(work.id, WAIT_S)
         assert (ended.state, ended.result, ended.attention) == (State.ENDED, Result.SUCCEEDED, None)

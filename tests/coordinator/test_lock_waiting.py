@@ -5,7 +5,6 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from random import Random
 
 import pytest
@@ -31,7 +30,8 @@ from interlock import (
     shared,
 )
 from interlock.model.states import State
-from tests.coordinator.support import WAIT_S, Disk, Gate, Work, add_disk, commands, crashed_copy, events, locks, opened
+from tests.coordinator.support import WAIT_S, Disk, Gate, Work, add_disk, commands, events, locks, opened
+from tests.databases import Scratch
 
 #: what ran, in order; who is on which disk now, and how that was broken
 ran: list[str] = []
@@ -117,9 +117,9 @@ async def until(coordinator: Coordinator, job: Job[None], kind: str) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_a_command_waits_for_its_lock_and_says_for_whom(path: Path) -> None:
+async def test_a_command_waits_for_its_lock_and_says_for_whom(scratch: Scratch) -> None:
     gate = Gate()
-    async with opened(path, *MEMBERS, gate=gate) as coordinator:
+    async with opened(scratch, *MEMBERS, gate=gate) as coordinator:
         disk = await add_disk(coordinator)
         work = await coordinator.submit(Work(disk=disk, function="gate"))
         use = await coordinator.submit(Use(label="a", disks=(disk,)))
@@ -133,9 +133,9 @@ async def test_a_command_waits_for_its_lock_and_says_for_whom(path: Path) -> Non
         assert locks(coordinator) == []
 
 
-async def test_those_who_wait_have_their_turn_by_priority_and_then_as_they_came(path: Path) -> None:
+async def test_those_who_wait_have_their_turn_by_priority_and_then_as_they_came(scratch: Scratch) -> None:
     gate = Gate()
-    async with opened(path, *MEMBERS, gate=gate) as coordinator:
+    async with opened(scratch, *MEMBERS, gate=gate) as coordinator:
         disk = await add_disk(coordinator)
         await coordinator.submit(Work(disk=disk, function="gate"))
         jobs = []
@@ -146,9 +146,9 @@ async def test_those_who_wait_have_their_turn_by_priority_and_then_as_they_came(
         assert ran == ["d", "a", "b", "e", "c"]
 
 
-async def test_one_that_looks_does_not_pass_one_that_waits_to_be_alone(path: Path) -> None:
+async def test_one_that_looks_does_not_pass_one_that_waits_to_be_alone(scratch: Scratch) -> None:
     gate = Gate()
-    async with opened(path, *MEMBERS, gate=gate) as coordinator:
+    async with opened(scratch, *MEMBERS, gate=gate) as coordinator:
         disk = await add_disk(coordinator)
         look = await coordinator.submit(Use(label="l", disks=(disk,), together=True, function="gate"))
         alone_job = await coordinator.submit(Use(label="a", disks=(disk,)))
@@ -160,9 +160,9 @@ async def test_one_that_looks_does_not_pass_one_that_waits_to_be_alone(path: Pat
         assert (ran[0], sorted(ran[1:])) == ("a", ["s0", "s1"])
 
 
-async def test_waiting_ends_with_a_refusal_when_its_time_is_over(path: Path) -> None:
+async def test_waiting_ends_with_a_refusal_when_its_time_is_over(scratch: Scratch) -> None:
     gate = Gate()
-    async with opened(path, *MEMBERS, gate=gate) as coordinator:
+    async with opened(scratch, *MEMBERS, gate=gate) as coordinator:
         disk = await add_disk(coordinator)
         work = await coordinator.submit(Work(disk=disk, function="gate"))
         use = await coordinator.submit(Use(label="a", disks=(disk,), wait_s=0.05))
@@ -173,14 +173,14 @@ async def test_waiting_ends_with_a_refusal_when_its_time_is_over(path: Path) -> 
         assert ran == []
 
 
-async def test_who_waits_keeps_its_place_over_a_restart(path: Path) -> None:
+async def test_who_waits_keeps_its_place_over_a_restart(scratch: Scratch) -> None:
     gate, again = Gate(), Gate()
-    async with opened(path, *MEMBERS, gate=gate) as coordinator:
+    async with opened(scratch, *MEMBERS, gate=gate) as coordinator:
         disk = await add_disk(coordinator)
         work = await coordinator.submit(Work(disk=disk, function="gate"))
         await gate.wait_entered()
         jobs = [await coordinator.submit(Use(label=label, disks=(disk,))) for label in "ab"]
-        copy = crashed_copy(path, "crashed.db")
+        copy = scratch.copy("crashed")
         gate.open.set()
         await asyncio.gather(*(job.result(WAIT_S) for job in jobs))
     ran.clear()
@@ -193,9 +193,9 @@ async def test_who_waits_keeps_its_place_over_a_restart(path: Path) -> None:
     assert ran == ["a", "b", "c"]
 
 
-async def test_waiting_in_a_circle_is_refused_and_the_circle_named(path: Path) -> None:
+async def test_waiting_in_a_circle_is_refused_and_the_circle_named(scratch: Scratch) -> None:
     gate = Gate()
-    async with opened(path, *MEMBERS, gate=gate) as coordinator:
+    async with opened(scratch, *MEMBERS, gate=gate) as coordinator:
         one, two = await add_disk(coordinator, "one"), await add_disk(coordinator, "two")
         first = await coordinator.submit(Chain(label="f", disks=(one, two), gate="gate"))
         second = await coordinator.submit(Chain(label="s", disks=(two, one), gate="gate"))
@@ -213,9 +213,9 @@ async def test_waiting_in_a_circle_is_refused_and_the_circle_named(path: Path) -
         )
 
 
-async def test_a_flow_that_holds_locks_passes_those_who_hold_none(path: Path) -> None:
+async def test_a_flow_that_holds_locks_passes_those_who_hold_none(scratch: Scratch) -> None:
     gate = Gate()
-    async with opened(path, *MEMBERS, gate=gate) as coordinator:
+    async with opened(scratch, *MEMBERS, gate=gate) as coordinator:
         one, two = await add_disk(coordinator, "one"), await add_disk(coordinator, "two")
         chain = await coordinator.submit(Chain(label="c", disks=(one, two), gate="gate"))
         await gate.wait_entered()
@@ -227,11 +227,11 @@ async def test_a_flow_that_holds_locks_passes_those_who_hold_none(path: Path) ->
 
 
 async def test_500_jobs_on_20_disks_all_end_and_nobody_shares_what_one_has_alone(
-    path: Path, capsys: pytest.CaptureFixture[str]
+    scratch: Scratch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     seed = int(os.environ.get("INTERLOCK_LOCKS_SEED", time.time_ns() % 1_000_000))
     random = Random(seed)
-    async with opened(path, *MEMBERS) as coordinator:
+    async with opened(scratch, *MEMBERS) as coordinator:
         disks = [await add_disk(coordinator, f"d{n}") for n in range(20)]
 
         async def one(number: int) -> str:

@@ -1,7 +1,6 @@
 """Locks: who may hold what beside whom, for how long, and what a refusal says."""
 
 import asyncio
-from pathlib import Path
 
 import pytest
 from sqlalchemy import select
@@ -10,7 +9,8 @@ from interlock import Command, Locks, Plan, Reader, Ref, Refused, Tx, exclusive,
 from interlock.model.locks import LockMode
 from interlock.model.records import LockRecord
 from interlock.store import tables
-from tests.coordinator.support import WAIT_S, Disk, Gate, Work, add_disk, crashed_copy, job, locks, opened
+from tests.coordinator.support import WAIT_S, Disk, Gate, Work, add_disk, job, locks, opened
+from tests.databases import Scratch
 
 
 class Look(Command[None], name="disk.look"):
@@ -38,9 +38,9 @@ class Whole(Command[None], name="whole"):
         return parallel(part(Work(disk=self.disk)), part(Look(disk=self.disk, function="noop")))
 
 
-async def test_a_second_flow_on_a_ref_is_refused_and_learns_who_holds_it(path: Path) -> None:
+async def test_a_second_flow_on_a_ref_is_refused_and_learns_who_holds_it(scratch: Scratch) -> None:
     gate = Gate()
-    async with opened(path, gate=gate) as coordinator:
+    async with opened(scratch, gate=gate) as coordinator:
         ref = await add_disk(coordinator)
         first = await coordinator.submit(Work(disk=ref, function="gate"))
         await gate.wait_entered()
@@ -56,9 +56,9 @@ async def test_a_second_flow_on_a_ref_is_refused_and_learns_who_holds_it(path: P
         assert await (await coordinator.submit(Work(disk=ref))).result(WAIT_S) == 1
 
 
-async def test_two_at_the_same_moment_cannot_both_hold_a_ref(path: Path) -> None:
+async def test_two_at_the_same_moment_cannot_both_hold_a_ref(scratch: Scratch) -> None:
     gate = Gate()
-    async with opened(path, gate=gate) as coordinator:
+    async with opened(scratch, gate=gate) as coordinator:
         ref = await add_disk(coordinator)
         answers = await asyncio.gather(
             *(coordinator.submit(Work(disk=ref, function="gate")) for _ in range(10)), return_exceptions=True
@@ -67,9 +67,9 @@ async def test_two_at_the_same_moment_cannot_both_hold_a_ref(path: Path) -> None
         gate.open.set()
 
 
-async def test_shared_goes_with_shared_only(path: Path) -> None:
+async def test_shared_goes_with_shared_only(scratch: Scratch) -> None:
     gate = Gate()
-    async with opened(path, Look, gate=gate) as coordinator:
+    async with opened(scratch, Look, gate=gate) as coordinator:
         ref = await add_disk(coordinator)
         looks = [await coordinator.submit(Look(disk=ref)) for _ in range(3)]
         assert {lock.flow_id for lock in locks(coordinator)} == {each.id for each in looks}
@@ -84,16 +84,16 @@ async def test_shared_goes_with_shared_only(path: Path) -> None:
         assert locks(coordinator) == []
 
 
-async def test_within_a_flow_locks_are_entered_again_and_the_stronger_mode_counts(path: Path) -> None:
-    async with opened(path, Look, Whole) as coordinator:
+async def test_within_a_flow_locks_are_entered_again_and_the_stronger_mode_counts(scratch: Scratch) -> None:
+    async with opened(scratch, Look, Whole) as coordinator:
         ref = await add_disk(coordinator)
         await (await coordinator.submit(Whole(disk=ref))).result(WAIT_S)
         assert locks(coordinator) == []
 
 
-async def test_a_shared_lock_of_another_prevents_the_stronger_one(path: Path) -> None:
+async def test_a_shared_lock_of_another_prevents_the_stronger_one(scratch: Scratch) -> None:
     gate = Gate()
-    async with opened(path, Look, Whole, gate=gate) as coordinator:
+    async with opened(scratch, Look, Whole, gate=gate) as coordinator:
         ref = await add_disk(coordinator)
         look = await coordinator.submit(Look(disk=ref))
         whole = await coordinator.submit(Whole(disk=ref))
@@ -102,14 +102,14 @@ async def test_a_shared_lock_of_another_prevents_the_stronger_one(path: Path) ->
         gate.open.set()
 
 
-async def test_locks_survive_a_restart_and_go_with_their_flow(path: Path) -> None:
+async def test_locks_survive_a_restart_and_go_with_their_flow(scratch: Scratch) -> None:
     gate = Gate()
-    async with opened(path, gate=gate) as coordinator:
+    async with opened(scratch, gate=gate) as coordinator:
         ref = await add_disk(coordinator)
         work = await coordinator.submit(Work(disk=ref, function="gate"))
         await gate.wait_entered()
     again = Gate()
-    async with opened(path, gate=again) as coordinator:
+    async with opened(scratch, gate=again) as coordinator:
         with pytest.raises(Refused, match=str(work.id)):
             await coordinator.submit(Work(disk=ref))
         await again.wait_entered()
@@ -118,7 +118,7 @@ async def test_locks_survive_a_restart_and_go_with_their_flow(path: Path) -> Non
         assert locks(coordinator) == []
 
 
-async def test_a_refusal_frees_what_it_took(path: Path) -> None:
+async def test_a_refusal_frees_what_it_took(scratch: Scratch) -> None:
     class Two(Command[None], name="two"):
         disks: tuple[Ref[Disk], ...]
 
@@ -126,7 +126,7 @@ async def test_a_refusal_frees_what_it_took(path: Path) -> None:
             return exclusive(*self.disks)
 
     gate = Gate()
-    async with opened(path, Two, gate=gate) as coordinator:
+    async with opened(scratch, Two, gate=gate) as coordinator:
         free, held = await add_disk(coordinator, "a"), await add_disk(coordinator, "b")
         work = await coordinator.submit(Work(disk=held, function="gate"))
         with pytest.raises(Refused):
@@ -136,13 +136,13 @@ async def test_a_refusal_frees_what_it_took(path: Path) -> None:
         await work.result(WAIT_S)
 
 
-async def test_clients_see_the_lock_of_a_live_database(path: Path) -> None:
+async def test_clients_see_the_lock_of_a_live_database(scratch: Scratch) -> None:
     """What a copy of the files shows is what was answered for."""
     gate = Gate()
-    async with opened(path, gate=gate) as coordinator:
+    async with opened(scratch, gate=gate) as coordinator:
         ref = await add_disk(coordinator)
         work = await coordinator.submit(Work(disk=ref, function="gate"))
-        copy = crashed_copy(path, "copy.db")
+        copy = scratch.copy("copy")
         gate.open.set()
     again = Gate()
     async with opened(copy, gate=again) as coordinator:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +9,8 @@ import pytest
 from interlock import Command, CommandFailed, Local, Plan, Result, Retry, Tx, first_of, local, parallel, part, sequence
 from interlock.model.records import Undo
 from interlock.model.states import StepStatus
-from tests.coordinator.support import WAIT_S, Gate, commands, crashed_copy, events, opened, steps, tasks, until_job
+from tests.coordinator.support import WAIT_S, Gate, commands, events, opened, steps, tasks, until_job
+from tests.databases import Scratch
 
 #: which functions ran, in order
 ran: list[str] = []
@@ -82,10 +82,10 @@ PLANS: dict[str, Plan] = {
 CATALOG = (Act, Planned, Local("act", act, repeatable=True))
 
 
-async def run(path: Path, which: str, *failing: str) -> tuple[Any, dict[str, Any]]:
+async def run(scratch: Scratch, which: str, *failing: str) -> tuple[Any, dict[str, Any]]:
     """Runs a plan to its end; the failure or None, and what people see."""
     fails.update(failing)
-    async with opened(path, *CATALOG) as coordinator:
+    async with opened(scratch, *CATALOG) as coordinator:
         job = await coordinator.submit(Planned(which=which))
         failure = None
         try:
@@ -101,8 +101,8 @@ async def run(path: Path, which: str, *failing: str) -> tuple[Any, dict[str, Any
     return failure, seen
 
 
-async def test_the_first_that_succeeds_is_enough_and_what_follows_goes_on(path: Path) -> None:
-    failure, seen = await run(path, "first of three", "a")
+async def test_the_first_that_succeeds_is_enough_and_what_follows_goes_on(scratch: Scratch) -> None:
+    failure, seen = await run(scratch, "first of three", "a")
     assert failure is None
     assert ran == ["a", "b", "z"]
     assert seen["steps"] == [
@@ -110,25 +110,25 @@ async def test_the_first_that_succeeds_is_enough_and_what_follows_goes_on(path: 
     ]  # fmt: skip
 
 
-async def test_when_all_alternatives_fail_each_says_why(path: Path) -> None:
-    failure, _ = await run(path, "first of three", "a", "b", "c")
+async def test_when_all_alternatives_fail_each_says_why(scratch: Scratch) -> None:
+    failure, _ = await run(scratch, "first of three", "a", "b", "c")
     assert ran == ["a", "b", "c"]
     assert [name in str(failure) for name in ("a cannot", "b cannot", "c cannot")] == [True] * 3
 
 
-async def test_an_alternative_that_is_a_group_is_undone_before_the_next_begins(path: Path) -> None:
-    failure, _ = await run(path, "first of groups", "b")
+async def test_an_alternative_that_is_a_group_is_undone_before_the_next_begins(scratch: Scratch) -> None:
+    failure, _ = await run(scratch, "first of groups", "b")
     assert failure is None
     assert ran == ["a", "b", "undo a", "c", "d"]
 
 
-async def test_alternatives_may_be_tasks(path: Path) -> None:
-    failure, _ = await run(path, "first of tasks", "a")
+async def test_alternatives_may_be_tasks(scratch: Scratch) -> None:
+    failure, _ = await run(scratch, "first of tasks", "a")
     assert (failure, ran) == (None, ["a", "b"])
 
 
-async def test_a_part_that_fails_is_tried_again_under_a_new_id(path: Path) -> None:
-    failure, seen = await run(path, "again", "a", "a")
+async def test_a_part_that_fails_is_tried_again_under_a_new_id(scratch: Scratch) -> None:
+    failure, seen = await run(scratch, "again", "a", "a")
     assert (failure, ran) == (None, ["a", "a", "a", "z"])
     attempts = [row for row in seen["commands"] if row.key == "a"]
     assert [(row.attempt, row.result, row.superseded) for row in sorted(attempts, key=lambda row: row.attempt)] == [
@@ -138,79 +138,79 @@ async def test_a_part_that_fails_is_tried_again_under_a_new_id(path: Path) -> No
     assert seen["events"].count("part_retried") == 2
 
 
-async def test_a_task_alone_may_be_tried_again_and_shows_under_its_step(path: Path) -> None:
-    failure, seen = await run(path, "a task again", "a")
+async def test_a_task_alone_may_be_tried_again_and_shows_under_its_step(scratch: Scratch) -> None:
+    failure, seen = await run(scratch, "a task again", "a")
     assert (failure, ran) == (None, ["a", "a"])
     assert seen["steps"] == [("A", StepStatus.FAILED), ("A", StepStatus.FINISHED)]
 
 
-async def test_a_part_is_tried_no_more_often_than_it_says(path: Path) -> None:
-    failure, _ = await run(path, "again", *["a"] * 9)
+async def test_a_part_is_tried_no_more_often_than_it_says(scratch: Scratch) -> None:
+    failure, _ = await run(scratch, "again", *["a"] * 9)
     assert ran == ["a"] * 3
     assert "a cannot" in str(failure)
 
 
-async def test_a_pause_between_attempts_outlives_a_restart(path: Path) -> None:
+async def test_a_pause_between_attempts_outlives_a_restart(scratch: Scratch) -> None:
     fails["a"] = 1
-    async with opened(path, *CATALOG) as coordinator:
+    async with opened(scratch, *CATALOG) as coordinator:
         job = await coordinator.submit(Planned(which="again much later"))
         await until_job(coordinator, job.id, lambda _: any(row.attempt == 2 for row in commands(coordinator, job.id)))
-    async with opened(path, *CATALOG) as coordinator:
+    async with opened(scratch, *CATALOG) as coordinator:
         [again] = [row for row in commands(coordinator, job.id) if row.attempt == 2]
         assert again.retry_at == again.created_at + 3600 * 1_000_000
         assert (again.state, ran) == ("PENDING", ["a"])
 
 
 @pytest.mark.parametrize("which", ["bounded", "bounded tasks"])
-async def test_no_more_than_at_most_run_at_a_time_and_all_do(path: Path, which: str) -> None:
-    failure, _ = await run(path, which)
+async def test_no_more_than_at_most_run_at_a_time_and_all_do(scratch: Scratch, which: str) -> None:
+    failure, _ = await run(scratch, which)
     assert failure is None
     assert sorted(ran) == [f"p{n}" for n in range(9)]
     assert running["most"] == 2
 
 
-async def test_after_a_failure_nothing_more_of_the_group_begins(path: Path) -> None:
-    failure, seen = await run(path, "stopped", "b")
+async def test_after_a_failure_nothing_more_of_the_group_begins(scratch: Scratch) -> None:
+    failure, seen = await run(scratch, "stopped", "b")
     assert "b cannot" in str(failure)
     assert ran == ["a", "b", "undo a"]
     assert seen["steps"] == [("A", StepStatus.FINISHED), ("B", StepStatus.FAILED), ("C", StepStatus.NOT_STARTED)]
 
 
-async def test_past_a_part_of_no_return_what_came_before_stays(path: Path) -> None:
-    failure, seen = await run(path, "no return", "d")
+async def test_past_a_part_of_no_return_what_came_before_stays(scratch: Scratch) -> None:
+    failure, seen = await run(scratch, "no return", "d")
     assert "d cannot" in str(failure)
     assert ran == ["a", "b", "c", "d", "undo c"]
     assert {row.key: row.undo for row in seen["commands"] if row.key in "abc"} == {"a": None, "b": None, "c": Undo.DONE}
     assert "not_undone" in seen["events"]
 
 
-async def test_before_a_part_of_no_return_has_succeeded_all_is_undone(path: Path) -> None:
-    await run(path, "no return", "b")
+async def test_before_a_part_of_no_return_has_succeeded_all_is_undone(scratch: Scratch) -> None:
+    await run(scratch, "no return", "b")
     assert ran == ["a", "b", "undo a"]
 
 
-async def test_tasks_may_follow_one_another(path: Path) -> None:
-    failure, _ = await run(path, "tasks in turn")
+async def test_tasks_may_follow_one_another(scratch: Scratch) -> None:
+    failure, _ = await run(scratch, "tasks in turn")
     assert (failure, ran) == (None, ["a", "b", "c"])
 
 
-async def test_parts_may_come_after_any_others_by_key(path: Path) -> None:
-    failure, _ = await run(path, "by key")
+async def test_parts_may_come_after_any_others_by_key(scratch: Scratch) -> None:
+    failure, _ = await run(scratch, "by key")
     assert (failure, ran) == (None, ["a", "b", "c"])
 
 
-async def test_a_group_may_be_best_effort_as_one(path: Path) -> None:
-    failure, seen = await run(path, "a group, best effort", "b")
+async def test_a_group_may_be_best_effort_as_one(scratch: Scratch) -> None:
+    failure, seen = await run(scratch, "a group, best effort", "b")
     assert (failure, ran) == (None, ["a", "b", "undo a", "z"])
     assert ("BOTH", StepStatus.FAILED) in seen["steps"]
 
 
-async def test_groups_are_carried_on_after_a_crash(path: Path) -> None:
+async def test_groups_are_carried_on_after_a_crash(scratch: Scratch) -> None:
     gate, after = Gate(), Gate()
-    async with opened(path, *CATALOG, gate=gate) as coordinator:
+    async with opened(scratch, *CATALOG, gate=gate) as coordinator:
         job = await coordinator.submit(Planned(which="gate"))
         await gate.wait_entered()
-        copy = crashed_copy(path, "crashed.db")
+        copy = scratch.copy("crashed")
         gate.open.set()
         await job.result(WAIT_S)
     assert ran == ["a", "b", "c"]

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -46,6 +45,7 @@ from tests.coordinator.support import (
     steps,
     tasks,
 )
+from tests.databases import Scratch
 
 #: what the phases below did, in order
 calls: list[str] = []
@@ -107,9 +107,9 @@ class Staged(Command[None], name="staged"):
 
 
 async def test_a_failing_stage_undoes_the_completed_ones_in_reverse_and_never_starts_the_later_ones(
-    path: Path,
+    scratch: Scratch,
 ) -> None:
-    async with opened(path, Stage, Staged) as coordinator:
+    async with opened(scratch, Stage, Staged) as coordinator:
         submitted = await coordinator.submit(Staged(stages=("a", "b", "c", "d"), failing="c"))
         failure = await failure_of(submitted)
         assert calls == ["execute a", "execute b", "execute c", "undo b", "undo a", "ended with failure"]
@@ -127,8 +127,8 @@ async def test_a_failing_stage_undoes_the_completed_ones_in_reverse_and_never_st
         )  # fmt: skip
 
 
-async def test_an_undo_that_fails_is_a_leftover_and_the_others_go_on(path: Path) -> None:
-    async with opened(path, Stage, Staged) as coordinator:
+async def test_an_undo_that_fails_is_a_leftover_and_the_others_go_on(scratch: Scratch) -> None:
+    async with opened(scratch, Stage, Staged) as coordinator:
         submitted = await coordinator.submit(Staged(stages=("a", "b", "c"), failing="c", undo_function="broken"))
         await failure_of(submitted)
         assert calls == ["execute a", "execute b", "execute c", "undo b", "undo a", "ended with failure"]
@@ -137,14 +137,14 @@ async def test_an_undo_that_fails_is_a_leftover_and_the_others_go_on(path: Path)
         assert {row.command_id for row in leftovers(coordinator, submitted.id)} == {a.id, b.id}
 
 
-async def test_best_effort_parts_may_fail(path: Path) -> None:
-    async with opened(path, Stage, Staged) as coordinator:
+async def test_best_effort_parts_may_fail(scratch: Scratch) -> None:
+    async with opened(scratch, Stage, Staged) as coordinator:
         submitted = await coordinator.submit(Staged(stages=("a", "b", "c"), failing="b", best_effort=True))
         await submitted.result(WAIT_S)
         assert calls == ["execute a", "execute b", "execute c"]
 
 
-async def test_a_phase_that_raises_fails_its_own_command_and_others_go_on(path: Path) -> None:
+async def test_a_phase_that_raises_fails_its_own_command_and_others_go_on(scratch: Scratch) -> None:
     class Beside(Command[list[str]], name="beside"):
         def execute(self, db: Tx) -> Plan:
             return parallel(
@@ -155,7 +155,7 @@ async def test_a_phase_that_raises_fails_its_own_command_and_others_go_on(path: 
         def end_successfully(self, db: Tx) -> list[str]:
             return [f"{child.command.label} {child.result}" for child in db.children(Stage)]
 
-    async with opened(path, Stage, Beside) as coordinator:
+    async with opened(scratch, Stage, Beside) as coordinator:
         submitted = await coordinator.submit(Beside())
         assert await submitted.result(WAIT_S) == ["good SUCCEEDED", "bad FAILED", "fine SUCCEEDED"]
         bad = commands(coordinator, submitted.id)[2]
@@ -181,8 +181,8 @@ class Raise(Command[None], name="raise"):
 
 
 @pytest.mark.parametrize("phase", ["validate", "execute"])
-async def test_a_phase_that_wants_to_end_the_process_fails_its_command_only(path: Path, phase: str) -> None:
-    async with opened(path, Raise) as coordinator:
+async def test_a_phase_that_wants_to_end_the_process_fails_its_command_only(scratch: Scratch, phase: str) -> None:
+    async with opened(scratch, Raise) as coordinator:
         for _ in range(4):  # more often than there are workers
             with pytest.raises((CommandFailed, Refused), match=f"{phase} gives up"):
                 await (await coordinator.submit(Raise(phase=phase))).result(WAIT_S)
@@ -205,8 +205,8 @@ class Down(Command[int], name="down"):
         return 1 + children[0].value if children else 0
 
 
-async def test_children_nest(path: Path) -> None:
-    async with opened(path, Down) as coordinator:
+async def test_children_nest(scratch: Scratch) -> None:
+    async with opened(scratch, Down) as coordinator:
         submitted = await coordinator.submit(Down(depth=5))
         assert await submitted.result(WAIT_S) == 5
         assert [row.depth for row in commands(coordinator, submitted.id)] == [0, 1, 2, 3, 4, 5]
@@ -214,8 +214,8 @@ async def test_children_nest(path: Path) -> None:
         assert failure.causes[0].path == ("down",) * 6
 
 
-async def test_a_plan_that_nests_without_end_fails_with_the_bound(path: Path) -> None:
-    async with opened(path, Down) as coordinator:
+async def test_a_plan_that_nests_without_end_fails_with_the_bound(scratch: Scratch) -> None:
+    async with opened(scratch, Down) as coordinator:
         failure = await failure_of(await coordinator.submit(Down(depth=60)))
         assert "down is nested 50 deep; at most 50" in failure.causes[0].message
 
@@ -252,8 +252,8 @@ class Parent(Command[None], name="parent"):
         )
 
 
-async def test_parts_refused_at_planning_take_back_what_their_parent_wrote(path: Path) -> None:
-    async with opened(path, Part, Parent) as coordinator:
+async def test_parts_refused_at_planning_take_back_what_their_parent_wrote(scratch: Scratch) -> None:
+    async with opened(scratch, Part, Parent) as coordinator:
         refs = tuple([await add_disk(coordinator, f"d{n}") for n in range(3)])
         submitted = await coordinator.submit(Parent(disks=refs, reasons=("too small", "", "too old")))
         failure = await failure_of(submitted)
@@ -263,8 +263,8 @@ async def test_parts_refused_at_planning_take_back_what_their_parent_wrote(path:
         assert (root.result, root.open) == (Result.FAILED, 0)
 
 
-async def test_refused_parts_that_are_best_effort_leave_the_others_alone(path: Path) -> None:
-    async with opened(path, Part, Parent) as coordinator:
+async def test_refused_parts_that_are_best_effort_leave_the_others_alone(scratch: Scratch) -> None:
+    async with opened(scratch, Part, Parent) as coordinator:
         refs = tuple([await add_disk(coordinator, f"d{n}") for n in range(2)])
         submitted = await coordinator.submit(Parent(disks=refs, reasons=("too small", ""), best_effort=True))
         await submitted.result(WAIT_S)
@@ -272,8 +272,8 @@ async def test_refused_parts_that_are_best_effort_leave_the_others_alone(path: P
         assert (refused.result, refused.started_at, done.result) == (Result.FAILED, None, Result.SUCCEEDED)
 
 
-async def test_an_unknown_function_is_a_refused_task(path: Path) -> None:
-    async with opened(path) as coordinator:
+async def test_an_unknown_function_is_a_refused_task(scratch: Scratch) -> None:
+    async with opened(scratch) as coordinator:
         ref = await add_disk(coordinator)
         failure = await failure_of(await coordinator.submit(Work(disk=ref, function="nobody")))
         assert "there is no local function 'nobody'" in failure.message
@@ -308,8 +308,8 @@ class Large(Command[int], name="large"):
         return len(db.children(Small)) + len(db.tasks(self))
 
 
-async def test_a_plan_of_3000_parts_ends_in_several_transactions(path: Path) -> None:
-    async with opened(path, Small, Large) as coordinator:
+async def test_a_plan_of_3000_parts_ends_in_several_transactions(scratch: Scratch) -> None:
+    async with opened(scratch, Small, Large) as coordinator:
         before = coordinator.commits
         submitted = await coordinator.submit(Large(children=3_000))
         [root, *children] = commands(coordinator, submitted.id)
@@ -320,14 +320,14 @@ async def test_a_plan_of_3000_parts_ends_in_several_transactions(path: Path) -> 
         assert commands(coordinator, submitted.id)[0].open == 0
 
 
-async def test_a_plan_of_10000_tasks_ends(path: Path) -> None:
-    async with opened(path, Small, Large) as coordinator:
+async def test_a_plan_of_10000_tasks_ends(scratch: Scratch) -> None:
+    async with opened(scratch, Small, Large) as coordinator:
         submitted = await coordinator.submit(Large(tasks=10_000))
         assert await submitted.result(WAIT_S * 3) == 10_000
 
 
-async def test_events_have_no_gap_and_tell_the_end_last(path: Path) -> None:
-    async with opened(path, Stage, Staged) as coordinator:
+async def test_events_have_no_gap_and_tell_the_end_last(scratch: Scratch) -> None:
+    async with opened(scratch, Stage, Staged) as coordinator:
         submitted = await coordinator.submit(Staged(stages=("a", "b"), failing="b"))
         await failure_of(submitted)
         told = events(coordinator, submitted.id)
@@ -336,9 +336,9 @@ async def test_events_have_no_gap_and_tell_the_end_last(path: Path) -> None:
         assert job(coordinator, submitted.id).events == len(told)
 
 
-async def test_work_goes_on_beside_a_flow_that_waits(path: Path) -> None:
+async def test_work_goes_on_beside_a_flow_that_waits(scratch: Scratch) -> None:
     gate = Gate()
-    async with opened(path, gate=gate) as coordinator:
+    async with opened(scratch, gate=gate) as coordinator:
         ref = await add_disk(coordinator)
         waiting = await coordinator.submit(Work(disk=ref, function="gate"))
         await gate.wait_entered()

@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,6 +35,7 @@ from interlock.model.locks import LockMode
 from interlock.model.records import Role, TicketRecord
 from interlock.store import tables
 from tests.coordinator.support import WAIT_S, Call, Disk, Gate, Status, Work, add_disk, disk, opened, read
+from tests.databases import Scratch
 
 
 class Whole(Command[None], name="whole"):
@@ -83,8 +83,8 @@ def stored(coordinator: Any) -> list[int]:
         return [len(connection.execute(table.select()).all()) for table in tables.metadata.sorted_tables]
 
 
-async def test_the_tree_says_what_begins_at_once_and_what_later(path: Path) -> None:
-    async with opened(path, Whole) as coordinator:
+async def test_the_tree_says_what_begins_at_once_and_what_later(scratch: Scratch) -> None:
+    async with opened(scratch, Whole) as coordinator:
         ref = await add_disk(coordinator)
         before, commits = stored(coordinator), coordinator.commits
         found = await coordinator.plan(Whole(disk=ref))
@@ -113,8 +113,8 @@ async def test_the_tree_says_what_begins_at_once_and_what_later(path: Path) -> N
     assert (last.best_effort, last.parts) == (True, ())
 
 
-async def test_a_command_that_is_done_at_once_shows_its_result(path: Path) -> None:
-    async with opened(path) as coordinator:
+async def test_a_command_that_is_done_at_once_shows_its_result(scratch: Scratch) -> None:
+    async with opened(scratch) as coordinator:
         gone = Call(function="noop")
         ref = await add_disk(coordinator)
         assert (await coordinator.plan(gone)).command.result is None
@@ -136,9 +136,9 @@ async def test_a_command_that_is_done_at_once_shows_its_result(path: Path) -> No
     ],
 )
 async def test_refusals_are_answered_all_together(
-    path: Path, how: str, refusals: tuple[str, ...], begins: Begins
+    scratch: Scratch, how: str, refusals: tuple[str, ...], begins: Begins
 ) -> None:
-    async with opened(path, Choosy) as coordinator:
+    async with opened(scratch, Choosy) as coordinator:
         ref = await add_disk(coordinator)
         found = await coordinator.plan(Choosy(disk=ref, how=how))
         assert (found.refusals, found.command.result, found.command.begins) == (refusals, Result.FAILED, begins)
@@ -152,9 +152,9 @@ class Patient(Work, name="disk.patient"):
         return exclusive(self.disk).waiting(None)
 
 
-async def test_a_lock_that_another_holds_is_named(path: Path) -> None:
+async def test_a_lock_that_another_holds_is_named(scratch: Scratch) -> None:
     gate = Gate()
-    async with opened(path, Patient, gate=gate) as coordinator:
+    async with opened(scratch, Patient, gate=gate) as coordinator:
         ref = await add_disk(coordinator)
         holder = await coordinator.submit(Work(disk=ref, function="gate"))
         await gate.wait_entered()
@@ -176,8 +176,8 @@ class Many(Command[None], name="many"):
         return parallel(*(part(Call()) for _ in range(600)))
 
 
-async def test_what_does_not_fit_into_the_first_transaction_begins_next(path: Path) -> None:
-    async with opened(path, Many) as coordinator:
+async def test_what_does_not_fit_into_the_first_transaction_begins_next(scratch: Scratch) -> None:
+    async with opened(scratch, Many) as coordinator:
         found = await coordinator.plan(Many())
         begins = [each.begins for each in found.command.parts if isinstance(each, PreviewCommand)]
         assert (len(begins), set(begins)) == (600, {Begins.AT_ONCE, Begins.NEXT})
@@ -194,9 +194,12 @@ class Hangs(Command[None], name="hangs"):
         return part(local("noop"))
 
 
-async def test_a_phase_that_hangs_is_said_and_does_not_keep_others(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_phase_that_hangs_is_said_and_does_not_keep_others(
+    scratch: Scratch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hangs.clear()
     monkeypatch.setattr(previews, "PREVIEW_S_MAX", 0.05)
-    async with opened(path, Hangs, Local("other", lambda: None)) as coordinator:
+    async with opened(scratch, Hangs, Local("other", lambda: None)) as coordinator:
         try:
             with pytest.raises(Refused, match=r"a preview of hangs took longer than 0\.05 s"):
                 await coordinator.plan(Hangs())

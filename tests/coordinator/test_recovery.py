@@ -3,7 +3,6 @@
 import asyncio
 import threading
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -43,7 +42,6 @@ from tests.coordinator.support import (
     Work,
     add_disk,
     commands,
-    crashed_copy,
     disk,
     events,
     gate_function,
@@ -56,23 +54,24 @@ from tests.coordinator.support import (
 )
 from tests.core.playing import Play
 from tests.core.shapes import START, Spec
+from tests.databases import Scratch
 
 
-async def crashed_at_gate(path: Path, *, repeatable: bool) -> tuple[Path, Any, Ref[Disk]]:
+async def crashed_at_gate(scratch: Scratch, *, repeatable: bool) -> tuple[Scratch, Any, Ref[Disk]]:
     """The files of a coordinator that died while a local function ran; the job and its disk."""
     gate = Gate()
-    async with opened(path, gate=gate) as coordinator:
+    async with opened(scratch, gate=gate) as coordinator:
         ref = await add_disk(coordinator)
         work = await coordinator.submit(Work(disk=ref, function="gate"), correlation_id="c1")
         await gate.wait_entered()
-        copy = crashed_copy(path, "crashed.db")
+        copy = scratch.copy("crashed")
         gate.open.set()
         await work.result(WAIT_S)
     return copy, work.id, ref
 
 
-async def test_a_repeatable_function_is_run_again_after_a_crash(path: Path) -> None:
-    copy, id, ref = await crashed_at_gate(path, repeatable=True)
+async def test_a_repeatable_function_is_run_again_after_a_crash(scratch: Scratch) -> None:
+    copy, id, ref = await crashed_at_gate(scratch, repeatable=True)
     gate = Gate()
     gate.open.set()
     async with opened(copy, gate=gate) as coordinator:
@@ -83,9 +82,9 @@ async def test_a_repeatable_function_is_run_again_after_a_crash(path: Path) -> N
         assert [each.kind for each in events(coordinator, id)].count("flow_claimed") == 1
 
 
-async def lost(path: Path) -> tuple[Path, Any, Ref[Disk]]:
+async def lost(scratch: Scratch) -> tuple[Scratch, Any, Ref[Disk]]:
     """A database in which a function was lost in a crash."""
-    copy, id, ref = await crashed_at_gate(path, repeatable=False)
+    copy, id, ref = await crashed_at_gate(scratch, repeatable=False)
     gate = Gate()
     async with opened(copy, gate=gate, repeatable=False) as coordinator:
         ended = await coordinator.wait_ended(id, WAIT_S)
@@ -97,8 +96,8 @@ async def lost(path: Path) -> tuple[Path, Any, Ref[Disk]]:
     return copy, id, ref
 
 
-async def test_a_function_that_is_not_repeatable_is_lost_and_its_refs_stay_refused(path: Path) -> None:
-    copy, id, ref = await lost(path)
+async def test_a_function_that_is_not_repeatable_is_lost_and_its_refs_stay_refused(scratch: Scratch) -> None:
+    copy, id, ref = await lost(scratch)
     async with opened(copy) as coordinator:
         [leftover] = leftovers(coordinator, id)
         assert (leftover.refs, leftover.host) == ((ref,), "this process")
@@ -109,8 +108,8 @@ async def test_a_function_that_is_not_repeatable_is_lost_and_its_refs_stay_refus
         assert f"interlock leftover clear {leftover.id}" in reason
 
 
-async def test_a_person_clears_a_leftover_once_and_says_why(path: Path) -> None:
-    copy, id, ref = await lost(path)
+async def test_a_person_clears_a_leftover_once_and_says_why(scratch: Scratch) -> None:
+    copy, id, ref = await lost(scratch)
     async with opened(copy) as coordinator:
         [leftover] = leftovers(coordinator, id)
         with pytest.raises(Refused, match="say why"):
@@ -141,14 +140,14 @@ class Twice(Command[None], name="twice"):
         return parallel(part(local("gate")), part(local("gate")))
 
 
-async def test_a_ref_with_two_leftovers_is_refused_until_both_are_cleared(path: Path) -> None:
+async def test_a_ref_with_two_leftovers_is_refused_until_both_are_cleared(scratch: Scratch) -> None:
     gate = Gate()
-    async with opened(path, Twice, gate=gate, repeatable=False) as coordinator:
+    async with opened(scratch, Twice, gate=gate, repeatable=False) as coordinator:
         ref = await add_disk(coordinator)
         submitted = await coordinator.submit(Twice(disk=ref))
         await gate.wait_entered()
         await gate.wait_entered()
-    async with opened(path, Twice, gate=gate, repeatable=False) as coordinator:
+    async with opened(scratch, Twice, gate=gate, repeatable=False) as coordinator:
         await coordinator.wait_ended(submitted.id, WAIT_S)
         [lock] = locks(coordinator)
         both = sorted(leftovers(coordinator, submitted.id), key=lambda row: row.id != lock.leftover_id)
@@ -160,7 +159,7 @@ async def test_a_ref_with_two_leftovers_is_refused_until_both_are_cleared(path: 
         await (await coordinator.submit(Work(disk=ref))).result(WAIT_S)
 
 
-async def test_a_leftover_cleared_while_its_flow_is_under_way_loses_no_answer(path: Path) -> None:
+async def test_a_leftover_cleared_while_its_flow_is_under_way_loses_no_answer(scratch: Scratch) -> None:
     """An errand and a task's answer once came together, and the answer was forgotten."""
     held, free = Gate(), Gate()
 
@@ -169,11 +168,11 @@ async def test_a_leftover_cleared_while_its_flow_is_under_way_loses_no_answer(pa
             return parallel(part(local("once")), part(local("held")))
 
     members = (Mixed, Local("once", gate_function(free)), Local("held", gate_function(held), repeatable=True))
-    async with opened(path, *members) as coordinator:
+    async with opened(scratch, *members) as coordinator:
         submitted = await coordinator.submit(Mixed())
         await free.wait_entered()
         await held.wait_entered()
-    async with opened(path, *members) as coordinator:
+    async with opened(scratch, *members) as coordinator:
         await held.wait_entered()
         await until_job(coordinator, submitted.id, lambda row: bool(leftovers(coordinator, submitted.id)))
         [leftover] = leftovers(coordinator, submitted.id)
@@ -197,12 +196,12 @@ class Stage(Command[None], name="stage"):
         return part(local("gate"))
 
 
-async def test_a_sequence_goes_on_where_it_stood(path: Path) -> None:
+async def test_a_sequence_goes_on_where_it_stood(scratch: Scratch) -> None:
     gate = Gate()
-    async with opened(path, Chain, Stage, gate=gate) as coordinator:
+    async with opened(scratch, Chain, Stage, gate=gate) as coordinator:
         chain = await coordinator.submit(Chain())
         await gate.wait_entered()
-        first = crashed_copy(path, "first.db")
+        first = scratch.copy("first")
         gate.open.set()
         await chain.result(WAIT_S)
     after = Gate()
@@ -227,8 +226,8 @@ class Poison(Command[None], name="poison"):
         released.wait(WAIT_S)
 
 
-async def test_a_flow_that_kills_engine_after_engine_is_parked_before_any_phase(path: Path) -> None:
-    crashed = path
+async def test_a_flow_that_kills_engine_after_engine_is_parked_before_any_phase(scratch: Scratch) -> None:
+    crashed = scratch
     for life in range(4):
         released.clear()
         async with opened(crashed, Poison) as coordinator:
@@ -236,7 +235,7 @@ async def test_a_flow_that_kills_engine_after_engine_is_parked_before_any_phase(
                 poison = await coordinator.submit(Poison())
             assert await asyncio.to_thread(entered.acquire, timeout=WAIT_S)
             assert (job(coordinator, poison.id).claims, job(coordinator, poison.id).attention) == (life, None)
-            crashed = crashed_copy(crashed, f"crash{life}.db")
+            crashed = crashed.copy(f"crash{life}")
             released.set()
             await coordinator.wait_ended(poison.id, WAIT_S)
     async with opened(crashed, Poison) as coordinator:
@@ -266,10 +265,10 @@ def test_a_run_that_changes_nothing_takes_back_its_own_attempt_only() -> None:
     assert Runner(world, flow, Snapshot(no_database, catalog), START).change_set() is None
 
 
-async def test_a_second_owner_is_refused_and_told_who_has_the_file(path: Path) -> None:
-    async with opened(path) as coordinator:
-        with pytest.raises(NotOwner, match="is in use by process"):
-            async with opened(path):
+async def test_a_second_owner_is_refused_and_told_who_has_the_file(scratch: Scratch) -> None:
+    async with opened(scratch) as coordinator:
+        with pytest.raises(NotOwner, match="is in use by"):
+            async with opened(scratch):
                 raise AssertionError("two own one file")
         await add_disk(coordinator)
 
@@ -277,19 +276,19 @@ async def test_a_second_owner_is_refused_and_told_who_has_the_file(path: Path) -
 # changed code ---------------------------------------------------------------------------------------
 
 
-async def test_a_flow_whose_class_is_gone_waits_for_a_person_and_comes_back_with_it(path: Path) -> None:
+async def test_a_flow_whose_class_is_gone_waits_for_a_person_and_comes_back_with_it(scratch: Scratch) -> None:
     gate = Gate()
-    async with opened(path, Chain, Stage, gate=gate) as coordinator:
+    async with opened(scratch, Chain, Stage, gate=gate) as coordinator:
         chain = await coordinator.submit(Chain())
         await gate.wait_entered()
     for _ in range(2):
-        async with opened(path, Stage, gate=Gate()) as coordinator:
+        async with opened(scratch, Stage, gate=Gate()) as coordinator:
             row = await until_job(coordinator, chain.id, lambda row: row.attention is not None)
             assert row.attention == "the class of command chain is gone; install the code that has it and restart"
             assert row.ended_at is None
     back = Gate()
     back.open.set()
-    async with opened(path, Chain, Stage, gate=back) as coordinator:
+    async with opened(scratch, Chain, Stage, gate=back) as coordinator:
         ended = await coordinator.wait_ended(chain.id, WAIT_S)
         assert (ended.result, ended.attention) == (Result.SUCCEEDED, None)
 
@@ -321,44 +320,44 @@ class NewResize(Command[int], name="disk.resize", version=2, upgrades={1: in_byt
         return self.size
 
 
-async def test_parameters_of_an_older_version_are_upgraded_for_an_open_flow(path: Path) -> None:
+async def test_parameters_of_an_older_version_are_upgraded_for_an_open_flow(scratch: Scratch) -> None:
     gate = Gate()
-    async with opened(path, OldResize, gate=gate) as coordinator:
+    async with opened(scratch, OldResize, gate=gate) as coordinator:
         ref = await add_disk(coordinator)
         resize = await coordinator.submit(OldResize(disk=ref, gigabytes="3"))
         await gate.wait_entered()
     gate.open.set()
-    async with opened(path, NewResize, gate=gate) as coordinator:
+    async with opened(scratch, NewResize, gate=gate) as coordinator:
         ended = await coordinator.wait_ended(resize.id, WAIT_S)
         assert (ended.result, ended.value_json, ended.version) == (Result.SUCCEEDED, str(3 * 2**30), 1)
 
 
-async def test_a_flow_of_newer_code_waits_for_it(path: Path) -> None:
+async def test_a_flow_of_newer_code_waits_for_it(scratch: Scratch) -> None:
     gate = Gate()
-    async with opened(path, NewResize, gate=gate) as coordinator:
+    async with opened(scratch, NewResize, gate=gate) as coordinator:
         resize = await coordinator.submit(NewResize(disk=await add_disk(coordinator), size=3))
         await gate.wait_entered()
-    async with opened(path, OldResize, gate=gate) as coordinator:
+    async with opened(scratch, OldResize, gate=gate) as coordinator:
         row = await until_job(coordinator, resize.id, lambda row: row.attention is not None)
         assert row.attention == "disk.resize is stored as version 2, this code knows 1; upgrade it"
 
 
-async def test_an_answer_that_came_before_a_crash_is_not_asked_for_again(path: Path) -> None:
+async def test_an_answer_that_came_before_a_crash_is_not_asked_for_again(scratch: Scratch) -> None:
     gate = Gate()
     gate.open.set()
-    async with opened(path, gate=gate) as coordinator:
+    async with opened(scratch, gate=gate) as coordinator:
         work = await coordinator.submit(Work(disk=await add_disk(coordinator), function="gate"))
         await work.result(WAIT_S)
-    async with opened(path, gate=gate) as coordinator:
+    async with opened(scratch, gate=gate) as coordinator:
         assert (await coordinator.wait_ended(work.id, WAIT_S)).result is Result.SUCCEEDED
         assert gate.entries == 1
         with pytest.raises(Missing):
             await coordinator.wait_ended(Ref("job", UUID(int=1)).id, WAIT_S)
 
 
-async def test_a_stopped_coordinator_starts_nothing_more(path: Path) -> None:
+async def test_a_stopped_coordinator_starts_nothing_more(scratch: Scratch) -> None:
     gate = Gate()
-    async with opened(path, gate=gate) as coordinator:
+    async with opened(scratch, gate=gate) as coordinator:
         job_of = await coordinator.submit(Work(disk=await add_disk(coordinator), function="gate"))
         await gate.wait_entered()
     assert gate.entries == 1

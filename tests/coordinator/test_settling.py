@@ -4,7 +4,6 @@ import asyncio
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -43,7 +42,6 @@ from tests.coordinator.support import (
     Work,
     add_disk,
     commands,
-    crashed_copy,
     disk,
     events,
     failure_of,
@@ -55,6 +53,7 @@ from tests.coordinator.support import (
     tasks,
     until_job,
 )
+from tests.databases import Scratch
 
 #: the names of commands whose end phases raise
 broken_ends: set[str] = set()
@@ -132,8 +131,8 @@ async def parked(coordinator: Coordinator, command: type[Command[Any]], broken: 
     return submitted, ref
 
 
-async def test_a_person_has_it_tried_again_without_a_restart(path: Path) -> None:
-    async with opened(path, Fix) as coordinator:
+async def test_a_person_has_it_tried_again_without_a_restart(scratch: Scratch) -> None:
+    async with opened(scratch, Fix) as coordinator:
         submitted, _ = await parked(coordinator, Fix, "fix")
         broken_ends.clear()
         await coordinator.settle(submitted.id, Decision.RETRY, by="ann", reason="mended it")
@@ -146,8 +145,8 @@ async def test_a_person_has_it_tried_again_without_a_restart(path: Path) -> None
         assert leftovers(coordinator, submitted.id) == []
 
 
-async def test_what_fails_again_asks_again(path: Path) -> None:
-    async with opened(path, Fix) as coordinator:
+async def test_what_fails_again_asks_again(scratch: Scratch) -> None:
+    async with opened(scratch, Fix) as coordinator:
         submitted, _ = await parked(coordinator, Fix, "fix")
         before = job(coordinator, submitted.id).events
         await coordinator.settle(submitted.id, Decision.RETRY, by="ann", reason="hope")
@@ -163,9 +162,9 @@ async def test_what_fails_again_asks_again(path: Path) -> None:
     ],
 )
 async def test_a_forced_end_is_marked_and_leaves_what_its_phase_did_not_do(
-    path: Path, decision: Decision, result: Result, shown: StepStatus
+    scratch: Scratch, decision: Decision, result: Result, shown: StepStatus
 ) -> None:
-    async with opened(path, Fix) as coordinator:
+    async with opened(scratch, Fix) as coordinator:
         submitted, ref = await parked(coordinator, Fix, "fix")
         await coordinator.settle(submitted.id, decision, by="ann", reason="did it by hand")
         ended = await coordinator.wait_ended(submitted.id, WAIT_S)
@@ -188,8 +187,8 @@ async def test_a_forced_end_is_marked_and_leaves_what_its_phase_did_not_do(
             await coordinator.settle(submitted.id, decision, by="ann", reason="again")
 
 
-async def test_a_part_that_is_forced_to_fail_fails_its_parent_which_undoes_the_others(path: Path) -> None:
-    async with opened(path, Fixes, Fix) as coordinator:
+async def test_a_part_that_is_forced_to_fail_fails_its_parent_which_undoes_the_others(scratch: Scratch) -> None:
+    async with opened(scratch, Fixes, Fix) as coordinator:
         submitted, _ = await parked(coordinator, Fixes, "two")
         await coordinator.settle(submitted.id, Decision.FORCE_FAILURE, by="ann", reason="give up")
         failure = await failure_of(submitted)
@@ -203,8 +202,8 @@ async def test_a_part_that_is_forced_to_fail_fails_its_parent_which_undoes_the_o
         ]  # fmt: skip
 
 
-async def test_a_part_that_is_forced_to_succeed_lets_its_parent_go_on(path: Path) -> None:
-    async with opened(path, Fixes, Fix) as coordinator:
+async def test_a_part_that_is_forced_to_succeed_lets_its_parent_go_on(scratch: Scratch) -> None:
+    async with opened(scratch, Fixes, Fix) as coordinator:
         submitted, _ = await parked(coordinator, Fixes, "two")
         two = commands(coordinator, submitted.id)[2]
         with pytest.raises(Missing, match="has no command"):
@@ -219,8 +218,8 @@ async def test_a_part_that_is_forced_to_succeed_lets_its_parent_go_on(path: Path
         assert (job(coordinator, submitted.id).status, undone) == (StepStatus.FINISHED, [])
 
 
-async def test_success_is_not_forced_on_what_has_failed(path: Path) -> None:
-    async with opened(path, Fix) as coordinator:
+async def test_success_is_not_forced_on_what_has_failed(scratch: Scratch) -> None:
+    async with opened(scratch, Fix) as coordinator:
         broken_ends.add("fix")
         ref = await add_disk(coordinator)
         submitted = await coordinator.submit(Fix(disk=ref, function="broken"))
@@ -239,10 +238,10 @@ async def test_success_is_not_forced_on_what_has_failed(path: Path) -> None:
 # unknown classes, tasks that may run ----------------------------------------------------------------
 
 
-async def without_its_class(path: Path) -> tuple[UUID, Ref[Disk]]:
+async def without_its_class(scratch: Scratch) -> tuple[UUID, Ref[Disk]]:
     """A job whose class the next engine does not know, with a task under way below it."""
     gate = Gate()
-    async with opened(path, Outer, gate=gate) as coordinator:
+    async with opened(scratch, Outer, gate=gate) as coordinator:
         ref = await add_disk(coordinator)
         submitted = await coordinator.submit(Outer(disk=ref))
         await gate.wait_entered()
@@ -263,10 +262,10 @@ class Outer(Command[None], name="outer"):
         )
 
 
-async def test_an_unknown_class_can_be_forced_to_fail_only_and_its_tasks_become_leftovers(path: Path) -> None:
-    id, ref = await without_its_class(path)
+async def test_an_unknown_class_can_be_forced_to_fail_only_and_its_tasks_become_leftovers(scratch: Scratch) -> None:
+    id, ref = await without_its_class(scratch)
     gate = Gate()
-    async with opened(path, gate=gate) as coordinator:
+    async with opened(scratch, gate=gate) as coordinator:
         await until_job(coordinator, id, needs_somebody)
         await gate.wait_entered()
         for decision in (Decision.RETRY, Decision.FORCE_SUCCESS):
@@ -300,11 +299,11 @@ async def test_an_unknown_class_can_be_forced_to_fail_only_and_its_tasks_become_
         assert next(each for each in tasks(coordinator, id) if each.id == task.id).outcome is Outcome.UNKNOWN
 
 
-async def test_it_can_be_forced_without_leaving_tasks_once_they_have_ended(path: Path) -> None:
-    id, _ = await without_its_class(path)
+async def test_it_can_be_forced_without_leaving_tasks_once_they_have_ended(scratch: Scratch) -> None:
+    id, _ = await without_its_class(scratch)
     gate = Gate()
     gate.open.set()
-    async with opened(path, gate=gate) as coordinator:
+    async with opened(scratch, gate=gate) as coordinator:
         await until_job(coordinator, id, needs_somebody)
         async with asyncio.timeout(WAIT_S):
             while any(each.state is not State.ENDED for each in commands(coordinator, id)[1:]):
@@ -325,12 +324,12 @@ class Before(Command[None], name="before"):
         return sequence(part(Call(function="gate")), part(Gone(), retry=Retry(3, 0.0), step="GONE"))
 
 
-async def test_a_part_that_never_began_is_cancelled_and_not_tried_again(path: Path) -> None:
+async def test_a_part_that_never_began_is_cancelled_and_not_tried_again(scratch: Scratch) -> None:
     gate = Gate()
-    async with opened(path, Before, Gone, gate=gate) as coordinator:
+    async with opened(scratch, Before, Gone, gate=gate) as coordinator:
         submitted = await coordinator.submit(Before())
         await gate.wait_entered()
-    async with opened(path, Before, gate=gate) as coordinator:
+    async with opened(scratch, Before, gate=gate) as coordinator:
         await until_job(coordinator, submitted.id, needs_somebody)
         await coordinator.settle(submitted.id, Decision.FORCE_FAILURE, by="ann", reason="no such thing any more")
         assert job(coordinator, submitted.id).attention is None
@@ -345,7 +344,7 @@ async def test_a_part_that_never_began_is_cancelled_and_not_tried_again(path: Pa
 
 
 async def test_a_run_that_raised_is_run_again_with_the_fact_that_it_was_about(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+    scratch: Scratch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The end of a task would otherwise be told to nobody any more, and the job stay for ever."""
     original, gate = core_tasks.reported, Gate()
@@ -355,7 +354,7 @@ async def test_a_run_that_raised_is_run_again_with_the_fact_that_it_was_about(
             raise RuntimeError("a bug of ours")
         return original(flow, fact, now)
 
-    async with opened(path, gate=gate, repeatable=False) as coordinator:
+    async with opened(scratch, gate=gate, repeatable=False) as coordinator:
         work = await coordinator.submit(Work(disk=await add_disk(coordinator), function="gate"))
         await gate.wait_entered()
         monkeypatch.setattr(core_tasks, "reported", reported)
@@ -381,21 +380,22 @@ class Poison(Command[None], name="poison"):
         assert released.wait(WAIT_S)
 
 
-async def test_a_flow_under_which_engines_died_is_tried_once_more_on_a_wish(path: Path) -> None:
-    crashed = path
+async def test_a_flow_under_which_engines_died_is_tried_once_more_on_a_wish(scratch: Scratch) -> None:
+    crashed = scratch
     for life in range(4):
         released.clear()
         async with opened(crashed, Poison) as coordinator:
             if life == 0:
                 poison = await coordinator.submit(Poison())
             assert await asyncio.to_thread(entered.acquire, timeout=WAIT_S)
-            crashed = crashed_copy(crashed, f"crash{life}.db")
+            crashed = crashed.copy(f"crash{life}")
             released.set()
             await coordinator.wait_ended(poison.id, WAIT_S)
     async with opened(crashed, Poison) as coordinator:
         await until_job(coordinator, poison.id, needs_somebody)
         await coordinator.settle(poison.id, Decision.RETRY, by="ann", reason="mended")
         assert (await coordinator.wait_ended(poison.id, WAIT_S)).result is Result.SUCCEEDED
+        assert entered.acquire(blocking=False)
 
 
 # crashes --------------------------------------------------------------------------------------------
@@ -403,23 +403,23 @@ async def test_a_flow_under_which_engines_died_is_tried_once_more_on_a_wish(path
 
 @pytest.mark.parametrize("decision", Decision)
 async def test_a_decision_is_kept_or_never_happened_whenever_the_engine_dies(
-    path: Path, decision: Decision, monkeypatch: pytest.MonkeyPatch
+    scratch: Scratch, decision: Decision, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Copies are taken at every commit from the decision on; each ends, and as the decision says where it was kept."""
-    copies: list[Path] = []
-    async with opened(path, Fixes, Fix) as coordinator:
+    """Copies are taken before and after (of files: at every commit between); each ends as the decision says."""
+    async with opened(scratch, Fixes, Fix) as coordinator:
         submitted, ref = await parked(coordinator, Fixes, "two")
-        copies.append(crashed_copy(path, "before.db"))
-        monkeypatch.setattr("interlock.failpoints.after", copying(path, copies))
-        await coordinator.settle(submitted.id, decision, by="ann", reason="x")
-        if decision is Decision.RETRY:
-            await until_job(coordinator, submitted.id, lambda row: needs_somebody(row) and len(copies) > 5)
-        else:
-            await coordinator.wait_ended(submitted.id, WAIT_S)
-        monkeypatch.undo()
-    monkeypatch.setattr("interlock.core.lifecycle.END_RETRY_US", 1_000)
+        copies, before = [scratch.copy("before")], job(coordinator, submitted.id).events
+        with monkeypatch.context() as patch:
+            if scratch.dialect == "sqlite":
+                patch.setattr("interlock.failpoints.after", copying(scratch, copies))
+            await coordinator.settle(submitted.id, decision, by="ann", reason="x")
+            if decision is Decision.RETRY:
+                await until_job(coordinator, submitted.id, lambda row: needs_somebody(row) and row.events > before + 1)
+            else:
+                await coordinator.wait_ended(submitted.id, WAIT_S)
+        copies.append(scratch.copy("after"))
     broken_ends.clear()
-    assert len(copies) > 2
+    assert len(copies) > 2 or scratch.dialect != "sqlite"
     for copy in copies:
         async with opened(copy, Fixes, Fix) as coordinator:
             ended = await coordinator.wait_ended(submitted.id, WAIT_S)
@@ -432,11 +432,11 @@ async def test_a_decision_is_kept_or_never_happened_whenever_the_engine_dies(
             assert (locks(coordinator), disk(coordinator, ref).name) == ([], "d")
 
 
-def copying(path: Path, copies: list[Path]) -> Callable[[str, Any], None]:
+def copying(scratch: Scratch, copies: list[Scratch]) -> Callable[[str, Any], None]:
     """In place of `failpoints.after`: what a crash just after this commit would leave."""
 
     def after(name: str, hit: Any) -> None:
         if name.startswith("commit"):
-            copies.append(crashed_copy(path, f"copy{len(copies)}.db"))
+            copies.append(scratch.copy(f"copy{len(copies)}"))
 
     return after

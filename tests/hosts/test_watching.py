@@ -217,6 +217,7 @@ GARBAGE: dict[str, Any] = {
     "a word": "finished",
     "a list": [1, 2],
     "an empty object": {},
+    "that of another task": status("finished", "success") | {"taskID": "0199aa00-0000-7000-8000-000000000000"},
     "an unknown state": status("exploded"),
     "an unknown result": status("finished", "perhaps"),
     "a state that is a number": status() | {"taskState": 7},

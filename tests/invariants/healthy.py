@@ -133,9 +133,9 @@ def rows() -> list[Record]:
 
 
 @contextmanager
-def healthy() -> Iterator[Database]:
-    """A database in memory with `rows`."""
-    with Database.open("sqlite://") as database:
+def healthy(url: str) -> Iterator[Database]:
+    """An empty database, with `rows`."""
+    with Database.open(url) as database:
         with database.writer().begin():
             flush(database.writer(), [Change(None, row) for row in rows()])
         yield database

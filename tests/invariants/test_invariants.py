@@ -5,12 +5,14 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from interlock.invariants import CHECKS, Violation, check
 from interlock.invariants.checking import TOLD_MAX
 from interlock.store.database import Database
+from interlock.store.tables import metadata
 from interlock.store.triggers import SQLITE_TRIGGERS
+from tests.databases import DIALECTS, empty_url, for_dialect, postgres
 from tests.invariants.healthy import (
     BAD,
     DISK,
@@ -180,8 +182,8 @@ PLANTED: list[tuple[str, list[tuple[int, str]]]] = [
         [(18, f"entity_refs names entities vm {NOBODY}, which does not exist")],
     ),
     (
-        f"INSERT INTO job SELECT {hex_of(NOBODY)}, action, title, status, correlation_id, user, parameters_json, "
-        "started_at, updated_at, ended_at, result, progress, NULL, NULL, 1, 0, 0, NULL, 1, 0 "
+        f'INSERT INTO job SELECT {hex_of(NOBODY)}, action, title, status, correlation_id, "user", parameters_json, '
+        "started_at, updated_at, ended_at, result, progress, NULL, NULL, 1, 0, 0, NULL, TRUE, 0 "
         f"FROM job WHERE id = {hex_of(OPEN)}",
         [(18, f"job {NOBODY} has no command")],
     ),
@@ -237,27 +239,52 @@ PLANTED: list[tuple[str, list[tuple[int, str]]]] = [
 ]
 
 
-@pytest.fixture(scope="module")
-def unguarded() -> Iterator[Database]:
-    """A healthy database whose own guards are down, so that violations can be planted."""
-    with healthy() as database:
-        writer = database.writer()
-        with writer.begin():
-            for name in SQLITE_TRIGGERS:
-                writer.execute(text(f"DROP TRIGGER {name}"))
-        driver: Any = writer.connection.dbapi_connection
-        for pragma in ("foreign_keys = OFF", "ignore_check_constraints = ON"):
-            driver.execute(f"PRAGMA {pragma}").close()
+@pytest.fixture(scope="module", params=DIALECTS)
+def unguarded(request: pytest.FixtureRequest) -> Iterator[Database]:
+    """A healthy database whose own guards are down, so that violations can be planted; nobody uses it afterwards."""
+    is_sqlite = request.param == "sqlite"
+    with healthy("sqlite://" if is_sqlite else postgres().server.url(postgres().new())) as database:
+        if is_sqlite:
+            _unguard_sqlite(database.writer())
+        else:
+            _unguard_postgresql(database.writer())
         yield database
 
 
-def test_a_healthy_database_has_none() -> None:
-    with healthy() as database, database.reader() as reader:
+def _unguard_sqlite(writer: Connection) -> None:
+    with writer.begin():
+        for name in SQLITE_TRIGGERS:
+            writer.execute(text(f"DROP TRIGGER {name}"))
+    driver: Any = writer.connection.dbapi_connection
+    for pragma in ("foreign_keys = OFF", "ignore_check_constraints = ON"):
+        driver.execute(f"PRAGMA {pragma}").close()
+
+
+def _unguard_postgresql(writer: Connection) -> None:
+    constraints = (
+        "SELECT conrelid::regclass::text, conname FROM pg_constraint WHERE contype IN ('c', 'f')"
+        " AND connamespace = 'public'::regnamespace"
+    )
+    with writer.begin():
+        for table in metadata.sorted_tables:
+            writer.execute(text(f'ALTER TABLE "{table.name}" DISABLE TRIGGER USER'))
+        for name, constraint in writer.execute(text(constraints)).all():
+            writer.execute(text(f"ALTER TABLE {name} DROP CONSTRAINT {constraint}"))
+
+
+@pytest.fixture(params=DIALECTS)
+def url(request: pytest.FixtureRequest) -> Iterator[str]:
+    with empty_url(request.param) as url:
+        yield url
+
+
+def test_a_healthy_database_has_none(url: str) -> None:
+    with healthy(url) as database, database.reader() as reader:
         assert check(reader) == []
 
 
-def test_an_empty_database_has_none() -> None:
-    with Database.open("sqlite://") as database, database.reader() as reader:
+def test_an_empty_database_has_none(url: str) -> None:
+    with Database.open(url) as database, database.reader() as reader:
         assert check(reader) == []
 
 
@@ -266,7 +293,7 @@ def test_what_is_planted_is_found(unguarded: Database, statements: str, said: li
     writer = unguarded.writer()
     with writer.begin() as transaction:
         for statement in statements.split("; "):
-            writer.execute(text(statement))
+            writer.execute(text(for_dialect(writer.dialect.name, statement)))
         found = check(writer)
         transaction.rollback()
     assert found == [Violation(number, message) for number, message in said]
@@ -280,15 +307,15 @@ def test_a_flood_is_told_in_part(unguarded: Database) -> None:
     writer = unguarded.writer()
     with writer.begin() as transaction:
         columns = "correlation_id, flow_id, at, severity, kind, message"
-        count = f"WITH n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < {TOLD_MAX + 50})"
+        count = f"WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < {TOLD_MAX + 50})"
         writer.execute(
             text(
                 f"{count} INSERT INTO audit_log ({columns}, seq) "
                 f"SELECT 'other', flow_id, at, severity, kind, message, i FROM audit_log, n "
-                f"WHERE flow_id = {hex_of(OPEN)}"
+                + for_dialect(writer.dialect.name, f"WHERE flow_id = {hex_of(OPEN)}")
             )
         )
-        writer.execute(text(row("job", OPEN, f"events = {TOLD_MAX + 50}")))
+        writer.execute(text(for_dialect(writer.dialect.name, row("job", OPEN, f"events = {TOLD_MAX + 50}"))))
         found = check(writer)
         transaction.rollback()
     assert [violation.number for violation in found] == [22] * TOLD_MAX

@@ -37,9 +37,9 @@ class Operation(Protocol):
 
 
 @contextmanager
-def running(folder: Path, *, stock: bool = False) -> Iterator[Site]:
+def running(folder: Path, *, stock: bool = False, database: str | None = None) -> Iterator[Site]:
     """A running site with host h1 and storage domain sd1, whose coordinator can be killed at each step."""
-    with Site(folder, stock=stock, forked=True) as site:
+    with Site(folder, stock=stock, forked=True, database=database) as site:
         site.start_server(*OPTIONS, environment=site.failpoints())
         site.start_agent()
         add_storage(site)
@@ -122,8 +122,8 @@ def job_titled(site: Site, action: str, title: str) -> str | None:
     rows = site.rows("SELECT id FROM job WHERE action = ? AND title = ?", action, title)
     if not rows:
         return None
-    [(id_bytes,)] = rows
-    return str(UUID(bytes=id_bytes))
+    [(id,)] = rows
+    return str(id if isinstance(id, UUID) else UUID(bytes=id))
 
 
 def begun(site: Site, method: str, parameter: str, value: str) -> int:

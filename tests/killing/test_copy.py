@@ -60,13 +60,16 @@ class Copy:
     def __init__(self, site: Site, name: str) -> None:
         self.site, self.name = site, name
         self.job_id = site.submit("template.create", name=name, vm="web1")
-        self.folder = wait_for("the copy has a job folder", self._folder)
-        self.process: ProcessId = wait_for("qemu-img runs", lambda: running(self.folder))
+        self.folder = wait_for("qemu-img runs", self._folder)
+        process = running(self.folder)
+        assert process is not None, "a copy takes longer than to look twice"
+        self.process: ProcessId = process
         self.target = file_of(site, f"{name}_disk1")
         wait_for("a good part is written", lambda: self.written() > SIZE // 8)
 
     def _folder(self) -> Path | None:
-        return next(iter((self.site.folder / "agent" / "jobs").glob("*/copy")), None)
+        folders = (self.site.folder / "agent" / "jobs").glob("*/copy")
+        return next(filter(running, folders), None)  # that of a copy that has ended may still be there
 
     @property
     def part(self) -> Path:

@@ -33,7 +33,7 @@ def logged() -> Iterator[list[MutableMapping[str, Any]]]:
 
 @pytest.fixture
 async def coordinator(tmp_path: Path) -> AsyncIterator[FakeCoordinator]:
-    with picture.paint(tmp_path) as database:
+    with picture.paint(f"sqlite:///{tmp_path / 'state.db'}") as database:
         yield FakeCoordinator(database)
 
 

@@ -27,6 +27,7 @@ from interlock.model.refs import Ref
 from interlock.model.states import Outcome, Phase, Result, State, StepStatus, TaskState
 from interlock.store.database import Database
 from interlock.store.flush import flush
+from tests.databases import empty_url
 
 VM: Ref[Any] = Ref("vm", UUID(int=0xE1))
 DISK: Ref[Any] = Ref("disk", UUID(int=0xE2))
@@ -106,9 +107,9 @@ EVERYTHING: tuple[Record, ...] = (
 
 
 @contextmanager
-def stored(*records: Record) -> Iterator[Database]:
-    """A new database in memory with those rows."""
-    with Database.open("sqlite://") as database:
+def stored(dialect: str, *records: Record) -> Iterator[Database]:
+    """A new database with those rows; on SQLite in memory."""
+    with empty_url(dialect) as url, Database.open(url) as database:
         insert(database, records)
         yield database
 

@@ -7,6 +7,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from interlock.store.database import Database
+from tests.databases import DIALECTS
 from tests.store.rows import EVERYTHING, stored
 
 IMPOSSIBLE = [
@@ -52,19 +53,19 @@ IMPOSSIBLE = [
     ("leftovers_cleared", "UPDATE leftovers SET cleared_at = NULL"),
     ("entity_locks_mode", "UPDATE entity_locks SET mode = 'odd'"),
     ("entities_counters", "UPDATE entities SET version = -1"),
-    ("engines_counters", "INSERT INTO engines VALUES (x'00', 0, 0, 1, NULL, 'h', 1)"),
+    ("engines_counters", "INSERT INTO engines VALUES ((SELECT id FROM job), 0, 0, 1, NULL, 'h', 1)"),
 ]
 
 
-@pytest.fixture(scope="module")
-def database() -> Iterator[Database]:
-    with stored(*EVERYTHING) as database:
+@pytest.fixture(scope="module", params=DIALECTS)
+def database(request: pytest.FixtureRequest) -> Iterator[Database]:
+    with stored(request.param, *EVERYTHING) as database:
         yield database
 
 
 @pytest.mark.parametrize(("name", "statement"), IMPOSSIBLE)
 def test_it_is_refused(database: Database, name: str, statement: str) -> None:
     with database.writer().begin() as transaction:
-        with pytest.raises(IntegrityError, match=f"CHECK constraint failed: {name}\n"):
+        with pytest.raises(IntegrityError, match=rf'constraint (failed: |"){name}["\n]'):
             database.writer().execute(text(statement))
         transaction.rollback()

@@ -15,7 +15,8 @@ from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import OperationalError
 
 from interlock.model.errors import Bug, InvalidInput, Missing, NotOwner, Refused
-from interlock.store.database import Database, settings
+from interlock.store.database import Database
+from interlock.store.dialects.sqlite import settings
 from interlock.store.schema import NEWEST
 from interlock.store.tables import metadata
 from interlock.store.triggers import SQLITE_TRIGGERS
@@ -134,8 +135,8 @@ def test_reading_needs_a_database_of_the_known_schema(tmp_path: Path) -> None:
         Database.open_reading(f"sqlite:///{tmp_path}/empty.db")
     with pytest.raises(InvalidInput, match="in memory cannot be read by another"):
         Database.open_reading("sqlite://")
-    with pytest.raises(InvalidInput, match="only sqlite:///path is known"):
-        Database.open("postgresql://x/y")
+    with pytest.raises(InvalidInput, match="mysql names no database; write sqlite"):
+        Database.open("mysql://x/y")
 
 
 def test_reading_beside_the_owner_writes_nothing(tmp_path: Path) -> None:
@@ -190,7 +191,7 @@ def test_readers_in_threads_keep_their_snapshot_while_the_writer_writes() -> Non
 
 def test_what_is_in_memory_is_gone_when_closed() -> None:
     database = Database.open("sqlite://")
-    folder = database.path.parent
+    folder = Path(database.name).parent
     assert folder.exists()
     database.close()
     assert not folder.exists()

@@ -18,6 +18,7 @@ from interlock.store.database import Database
 from interlock.store.flush import Conflict
 from interlock.store.queries import entities, flows
 from interlock.store.queries.rows import with_refs
+from tests.databases import DIALECTS
 from tests.store.rows import (
     CHILD,
     CREATED,
@@ -52,9 +53,9 @@ WHOLE_FLOW = flows.FlowRows(
 )
 
 
-@pytest.fixture
-def database() -> Iterator[Database]:
-    with stored(*EVERYTHING) as database:
+@pytest.fixture(params=DIALECTS)
+def database(request: pytest.FixtureRequest) -> Iterator[Database]:
+    with stored(request.param, *EVERYTHING) as database:
         yield database
 
 
@@ -83,14 +84,14 @@ def test_the_fast_rows_are_what_sqlalchemy_would_bind(database: Database, record
     """Codec and column types say the same thing twice: a row bound by SQLAlchemy reads the same as ours."""
     kind: type = type(record)
     mapped = MAPPED[kind]
-    row = row_function(kind, tuple(("n", field.name) for field in mapped.fields), "sqlite")(None, record)
+    dialect = database.writer().dialect
+    row = row_function(kind, tuple(("n", field.name) for field in mapped.fields), dialect.name)(None, record)
     columns = columns_of(mapped.fields)
     with database.reader() as reader:
         names = ", ".join(f'"{name}"' for name in columns)
         raw = {tuple(each) for each in reader.execute(text(f"SELECT {names} FROM {mapped.table.name}"))}
         converted = reader.execute(select(*(mapped.table.c[name] for name in columns))).all()
-    dialect = database.writer().dialect
-    processors = [mapped.table.c[name].type.bind_processor(dialect) for name in columns]
+    processors = [mapped.table.c[name].type.dialect_impl(dialect).bind_processor(dialect) for name in columns]
     bound = {tuple(p(v) if p else v for p, v in zip(processors, each, strict=True)) for each in converted}
     assert row in raw
     assert {tuple(bytes(v) if isinstance(v, memoryview) else v for v in each) for each in bound} == raw
@@ -99,7 +100,7 @@ def test_the_fast_rows_are_what_sqlalchemy_would_bind(database: Database, record
 def test_an_update_writes_only_what_changed(database: Database) -> None:
     """Somebody else's change of another column survives."""
     with database.writer().begin():
-        database.writer().execute(text("UPDATE job SET visible = 1, term = 7"))
+        database.writer().execute(text("UPDATE job SET visible = TRUE, term = 7"))
     write(database, [Change(JOB, replace(JOB, progress=41, updated_at=10))])
     assert loaded(database).job == replace(JOB, progress=41, updated_at=10, visible=True, term=7)
 
@@ -131,10 +132,10 @@ def test_one_statement_per_table_and_set_of_columns(database: Database) -> None:
     write(database, [Change(step, replace(step, progress=step.position)) for step in steps])
     begun = [replace(step, progress=step.position) for step in steps]
     write(database, [Change(step, None) for step in begun])
-    assert seen == [
-        "BEGIN IMMEDIATE", "INSERT INTO step", "INSERT INTO step_subject_entity",
-        "BEGIN IMMEDIATE", "UPDATE step",
-        "BEGIN IMMEDIATE", "DELETE FROM step_subject_entity", "DELETE FROM step",
+    assert [each for each in seen if each != "BEGIN IMMEDIATE"] == [
+        "INSERT INTO step", "INSERT INTO step_subject_entity",
+        "UPDATE step",
+        "DELETE FROM step_subject_entity", "DELETE FROM step",
     ]  # fmt: skip
 
 
@@ -228,7 +229,7 @@ def test_names_may_be_missing_many_times(database: Database) -> None:
 
 def test_an_idempotency_key_is_used_once(database: Database) -> None:
     second = replace(JOB, id=UUID(int=9))
-    with pytest.raises(IntegrityError, match=r"job\.idempotency_key"):
+    with pytest.raises(IntegrityError, match=r"job[._]idempotency_key"):
         write(database, [Change(None, second)])
 
 
@@ -236,13 +237,13 @@ def test_two_exclusive_holders_are_impossible(database: Database) -> None:
     other = replace(JOB, id=UUID(int=9), idempotency_key=None)
     root = replace(ROOT, id=other.id, flow_id=other.id)
     lock = replace(KEPT_LOCK, flow_id=other.id, command_id=other.id, leftover_id=None)
-    with pytest.raises(IntegrityError, match=r"entity_locks\.ref_type"):
+    with pytest.raises(IntegrityError, match=r"entity_locks\.ref_type|entity_locks_alone"):
         write(database, [Change(None, other), Change(None, root), Change(None, lock)])
 
 
 def test_a_row_without_its_parent_is_refused_at_once(database: Database) -> None:
     orphan = replace(DONE, id=UUID(int=9), parent_id=UUID(int=10), undoes=None)
-    with pytest.raises(IntegrityError, match="FOREIGN KEY"):
+    with pytest.raises(IntegrityError, match=r"(?i)FOREIGN KEY"):
         write(database, [Change(None, orphan)])
 
 

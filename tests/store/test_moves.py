@@ -18,17 +18,17 @@ from interlock.model.states import (
     row_moves,
 )
 from interlock.store.database import Database
-from tests.store.rows import JOB, PLACEHOLDER, ROOT, insert
+from tests.databases import DIALECTS
+from tests.store.rows import JOB, PLACEHOLDER, ROOT, insert, stored
 
 COMMAND_PAIRS = [(a, b) for a in State for b in State if a is not b]
 TASK_PAIRS = [(a, b) for a in TaskState for b in TaskState if a is not b]
 TASK_OVER = (TaskState.ENDED, TaskState.CLEAR_FAILED, TaskState.CLEARED)
 
 
-@pytest.fixture(scope="module")
-def database() -> Iterator[Database]:
-    with Database.open("sqlite://") as database:
-        insert(database, [JOB])
+@pytest.fixture(scope="module", params=DIALECTS)
+def database(request: pytest.FixtureRequest) -> Iterator[Database]:
+    with stored(request.param, JOB) as database:
         yield database
 
 
@@ -99,7 +99,7 @@ def test_the_end_of_a_command_stays(database: Database, change: str) -> None:
     insert(database, [command_in(State.ENDED)])
     with pytest.raises(IntegrityError, match="the end of a command cannot be changed"):
         run(database, f"UPDATE command_entities SET {change}")
-    assert run(database, "UPDATE command_entities SET has_leftovers = 1") == 1
+    assert run(database, "UPDATE command_entities SET has_leftovers = TRUE") == 1
 
 
 @pytest.mark.parametrize("state", TASK_OVER)

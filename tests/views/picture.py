@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 from uuid import UUID
 
 from interlock.model.changes import Change, Record
@@ -129,9 +128,9 @@ RECORDS: tuple[Record, ...] = (
 )  # fmt: skip
 
 
-def paint(folder: Path) -> Database:
-    """The rows in a database file of their own, which the caller closes."""
-    database = Database.open(f"sqlite:///{folder / 'state.db'}")
+def paint(url: str) -> Database:
+    """The rows in an empty database, which the caller closes."""
+    database = Database.open(url)
     write(database, *RECORDS)
     return database
 

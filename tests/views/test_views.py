@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -15,12 +14,13 @@ from interlock.model.refs import Ref
 from interlock.model.states import StepStatus
 from interlock.store.database import Database
 from interlock.views import entities, events, job, jobs, leftovers, loading, locks, words
+from tests.databases import DIALECTS, empty_url
 from tests.views import picture
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    with picture.paint(tmp_path) as opened:
+@pytest.fixture(params=DIALECTS)
+def database(request: pytest.FixtureRequest) -> Iterator[Database]:
+    with empty_url(request.param) as url, picture.paint(url) as opened:
         yield opened
 
 

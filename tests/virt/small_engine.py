@@ -17,22 +17,25 @@ from tests.virt.memory_tx import MemoryTx, World
 
 
 class Fate(Enum):
-    """How a host task ends, and whether it had its effect."""
+    """How a host task ends, whether it had its effect, and whether it is a leftover."""
 
-    SUCCEEDED = (Outcome.SUCCEEDED, True)
-    FAILED = (Outcome.FAILED, False)
-    REFUSED = (Outcome.REFUSED, False)
-    LOST_DONE = (Outcome.LOST, True)
-    LOST_UNDONE = (Outcome.LOST, False)
-    UNKNOWN_DONE = (Outcome.UNKNOWN, True)
-    UNKNOWN_UNDONE = (Outcome.UNKNOWN, False)
+    SUCCEEDED = (Outcome.SUCCEEDED, True, False)
+    FAILED = (Outcome.FAILED, False, False)
+    #: failed and not rolled back (cleanFailure)
+    FAILED_DONE = (Outcome.FAILED, True, True)
+    FAILED_UNDONE = (Outcome.FAILED, False, True)
+    REFUSED = (Outcome.REFUSED, False, False)
+    LOST_DONE = (Outcome.LOST, True, True)
+    LOST_UNDONE = (Outcome.LOST, False, True)
+    UNKNOWN_DONE = (Outcome.UNKNOWN, True, True)
+    UNKNOWN_UNDONE = (Outcome.UNKNOWN, False, True)
 
     def __repr__(self) -> str:
         return self.name
 
     @property
     def is_known(self) -> bool:
-        return self.value[0] in (Outcome.SUCCEEDED, Outcome.FAILED, Outcome.REFUSED)
+        return not self.value[2]
 
 
 def script(work: Iterable[Fate], undo: Fate = Fate.SUCCEEDED) -> Callable[[str], Fate]:
@@ -153,7 +156,7 @@ class SmallEngine:
     def _on_host(self, work: TaskWork) -> tuple[TaskResult, bool]:
         self.asked.append(work.method)
         fate = self._fate_of(work.method)
-        outcome, has_effect = fate.value
+        outcome, has_effect, _ = fate.value
         code = None
         if has_effect:
             try:

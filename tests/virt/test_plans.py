@@ -7,6 +7,7 @@ from uuid import UUID
 from interlock import (
     NO_LOCKS,
     NOTHING,
+    Cause,
     Child,
     Command,
     Failure,
@@ -221,6 +222,13 @@ def test_remove_image_that_was_never_sent_leaves_the_disk_as_it_was() -> None:
     command.execute(db)
     assert command.end_with_failure(db, FAILED) == NOTHING
     assert world.rows == before
+
+
+def test_a_host_that_left_something_behind_is_not_sure_that_there_is_no_image() -> None:
+    world = World(HOST, DOMAIN, disk(1, vm=None))
+    db = tx(world, tasks=[TaskResult("Image.delete", HOST.ref, Outcome.FAILED, code=268)])
+    RemoveImage(disk=disk(1).ref).end_with_failure(db, Failure("not undone", (Cause("x", leftover=True),)))
+    assert world.rows == World(HOST, DOMAIN, disk(1, DiskStatus.ILLEGAL, vm=None)).rows
 
 
 def test_only_a_host_that_is_sure_can_say_that_there_is_no_image() -> None:

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from interlock import (
     NOTHING,
+    Cause,
     Child,
     Failure,
     Outcome,
@@ -168,6 +169,13 @@ def test_only_a_host_that_is_sure_can_say_that_it_has_no_such_domain() -> None:
             StorageDomainStatus.ILLEGAL: [("storage domain local is ILLEGAL: it failed", True)],
         }
         assert world.events == told[status]
+
+
+def test_a_host_that_left_something_behind_is_not_sure_that_it_has_no_such_domain() -> None:
+    world = World(HOST, DOMAIN)
+    failed = TaskResult("a verb", HOST.ref, Outcome.FAILED, code=Code.STORAGE_DOMAIN_DOES_NOT_EXIST)
+    DETACH.end_with_failure(tx(world, tasks=[failed]), Failure("not undone", (Cause("x", leftover=True),)))
+    assert world.rows == World(HOST, with_status(DOMAIN, StorageDomainStatus.ILLEGAL)).rows
 
 
 def test_titles_name_what_they_are_about() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from interlock.wire.connection import Connection
-from interlock.wire.frames import Frame, HeartBeat, ProtocolError
+from interlock.wire.frames import HEART_BEAT, Frame, HeartBeat, ProtocolError
 from interlock.wire.limits import Limits
 from tests.wire.peers import WAIT_S
 
@@ -46,6 +46,26 @@ async def test_a_vanished_peer_is_found_by_tcp_even_while_something_is_not_ackno
         ]
         assert [connection.socket.getsockopt(*option) for option in asked] == [1, 30, 10, 3, 60_000]
         connection.cut("enough")
+
+
+async def test_a_peer_is_not_cut_for_a_silence_in_which_this_process_stood_still(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loop = asyncio.get_running_loop()
+    ours, theirs = socket.socketpair()
+    receiver = Noted()
+    _, connection = await loop.create_connection(lambda: Connection(receiver, Limits()), sock=ours)
+    connection.beat(send_ms=0, receive_ms=40)
+    clock = loop.time
+    with theirs:
+        for hours in range(1, 10):
+            monkeypatch.setattr(loop, "time", lambda seconds=hours * 3600: clock() + seconds)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # every timer that is due has run
+        theirs.sendall(b"\n")
+        async with asyncio.timeout(WAIT_S):
+            assert await receiver.ended == "the peer was silent for 0.08 s"
+    assert receiver.items == [HEART_BEAT]
 
 
 async def test_many_frames_at_once_leave_others_their_turn() -> None:

@@ -201,6 +201,7 @@ def test_what_stomp_cannot_carry_is_not_encoded(frame: Frame, words: str) -> Non
         ("header_count_max", 0, "header_count_max is 0; give a positive"),
         ("heartbeat_send_ms", -1, "heartbeat_send_ms is -1"),
         ("body_bytes_max", 1 << 30, "less than one largest frame"),
+        ("calls_bytes_max", 1, "less than one largest body"),
     ],
 )
 def test_limits_that_cannot_work_are_refused(name: str, value: int, words: str) -> None:

@@ -84,6 +84,23 @@ async def test_calls_of_one_connection_run_at_once_up_to_a_bound_and_wait_up_to_
     assert answers == {b'{"jsonrpc":"2.0","id":%d,"result":"m%d"}' % (n, n) for n in range(3)}
 
 
+async def test_calls_whose_bodies_are_too_much_together_are_refused_and_not_kept() -> None:
+    gate = Gate()
+    body = json.dumps({"jsonrpc": "2.0", "method": "m", "params": {"a": "x" * 600}, "id": 1}).encode()
+    told = b'{"jsonrpc":"2.0","method":"m","params":{"a":"%s"}}' % (b"x" * 600)
+    limits = replace(QUICK, body_bytes_max=1000, calls_bytes_max=1000)
+    async with serving(gate, limits=limits) as (_, port), raw_client(port, subscribed="me") as peer:
+        await peer.write(send(body) + send(told) + send(body))
+        refused = f"the bodies of unfinished calls have {len(body)} bytes; nothing was started, try again later"
+        reply = {"jsonrpc": "2.0", "id": 1, "error": {"code": 1100, "message": refused}}
+        assert await peer.frame() == message(json.dumps(reply, separators=(",", ":")).encode())
+        gate.opened.set()
+        assert await peer.frame() == message(b'{"jsonrpc":"2.0","id":1,"result":"m"}')
+        await peer.write(send(body))
+        assert await peer.frame() == message(b'{"jsonrpc":"2.0","id":1,"result":"m"}')
+    assert gate.ended == ["m", "m"]
+
+
 async def test_a_begun_call_outlives_its_connection_and_a_waiting_one_does_not_begin() -> None:
     gate = Gate()
     async with serving(gate, limits=replace(QUICK, calls_running_max=1)) as (_, port):
@@ -101,6 +118,12 @@ async def test_an_event_that_no_frame_can_hold_is_the_publishers_fault() -> None
     async with serving() as (server, _):
         with pytest.raises(ValueError, match=r"event e has \d+ bytes; 1048576 are allowed"):
             server.publish("e", {"a": "x" * 2_000_000})
+
+
+async def test_what_is_passed_on_has_its_length_written_anew() -> None:
+    async with serving() as (_, port), raw_client(port, subscribed="me") as peer:
+        await peer.write(b"SEND\ndestination:me\ncontent-length:003\nx:y\n\nhey\0")
+        assert await peer.frame() == b"MESSAGE\nsubscription:s1\ndestination:me\nx:y\ncontent-length:3\n\nhey\0"
 
 
 async def test_no_more_connections_than_allowed_and_running_calls_count() -> None:
@@ -150,6 +173,12 @@ async def test_closing_cancels_calls_that_do_not_end() -> None:
         await server.close()
         assert await peer.rest() == b""
     assert (gate.begun, gate.ended, gate.cancelled) == (["m"], [], ["m"])
+
+
+@pytest.mark.parametrize("name", ["a..b", "a" * 64])
+async def test_what_is_no_name_of_a_host_is_an_error_of_the_address(name: str) -> None:
+    with pytest.raises(OSError, match="is no name of a host"):
+        await Server(Gate(), tls=None).start(name, 0)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "", "::", "192.0.2.1"])

@@ -82,6 +82,8 @@ def tasks(
     found = HostAgent(state_dir, config).ask("Agent.getTasks", limit=LISTED_MAX if every else LISTED)
     listed, total = found["tasks"], found["total"]
     print_json(found) if of(ctx).wants_json(output) else agent_show.tasks(listed)
+    if (damage := found["journal_damage"]) is not None:
+        complain(agent_show.damage(damage))
     if len(listed) < total:
         complain(f"interlock: {len(listed)} of {total} tasks are shown; --all shows the rest")
 
@@ -127,9 +129,11 @@ def revert(
 ) -> None:
     """Undo a task that succeeded, and wait for the end of that; Ctrl-C leaves it to go on.
 
-    Exit code 0: nothing of it remains. 1: something may.
+    Exit code 0: nothing of it remains. 1: something may, or it was not undone.
     """
-    _changed(HostAgent(state_dir, config), task_id, "Task.revert", timeout, of(ctx).wants_json(output))
+    task = _changed(HostAgent(state_dir, config), task_id, "Task.revert", timeout, of(ctx).wants_json(output))
+    if task["result"] == "success":
+        raise Stop(Exit.FAILED, f"task {task['id']} has succeeded and was not undone; revert it again")
 
 
 @group.command("clear", epilog=examples("interlock agent clear 0192f0c1-7a3e"))

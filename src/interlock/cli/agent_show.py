@@ -20,6 +20,15 @@ def tasks(found: Sequence[Json]) -> None:
     print_table(rows, ("TASK", "VERB", "STATE", "RESULT", "DONE", "AGE", "FLOW"))
 
 
+def damage(found: Json) -> str:
+    """One line about what was lost of the agent's journal."""
+    kept = f"{found['kept_as']} in the state folder has what is left" if found["kept_as"] else "nothing of it is left"
+    return (
+        f"interlock: the agent's journal was damaged ({kept}): of {found['failed_count']} tasks it does not tell how "
+        "they ended; their messages say what to look at"
+    )
+
+
 def task(found: Json) -> None:
     """All of one task."""
     print_fields(

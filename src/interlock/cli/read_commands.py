@@ -3,7 +3,6 @@
 import json
 import uuid
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -11,6 +10,7 @@ import typer
 
 from interlock.cli import show
 from interlock.cli.context import Output, examples, of
+from interlock.cli.databases import refuse_password
 from interlock.cli.exits import Exit, Stop
 from interlock.cli.output import clock, print_fields, print_json, print_table, write
 
@@ -188,7 +188,8 @@ def hosts(ctx: typer.Context, output: Output = None) -> None:
 def verify(
     ctx: typer.Context,
     database: Annotated[
-        Path | None, typer.Option(help="Read this file itself, live or not, instead of asking the server.")
+        str | None,
+        typer.Option(help="Read this file or URL itself, live or not, instead of asking the server."),
     ] = None,
     output: Output = None,
 ) -> None:
@@ -200,7 +201,8 @@ def verify(
         from interlock import app  # late: brings the database's code
 
         try:
-            found = app.verify_file(database)
+            refuse_password(database)
+            found = app.verify_database(database)
         except app.CannotServe as error:
             raise Stop(Exit.FAILED, str(error)) from None
     violations = found["violations"]

@@ -18,8 +18,8 @@ from interlock.model.records import CommandRecord, JobRecord, Role
 from interlock.model.refs import Ref
 from interlock.model.replacing import replace
 from interlock.model.states import StepStatus
+from interlock.model.text import require_storable
 from interlock.secrets import Keyring
-from interlock.store.queries import jobs
 
 _CORRELATION = re.compile(r"[0-9A-Za-z_-]{1,50}")
 _KEY = re.compile(r"[\x21-\x7e]{1,200}")
@@ -50,8 +50,8 @@ def submission(
     """A submission with new ids, as far as it can be checked without the database. Raises InvalidInput."""
     id = new_id()
     return Submission(
-        id, (new_id(), new_id(), new_id()), catalog.checked(command), _correlation(correlation_id, id),
-        _checked_key(idempotency_key), user, _checked_priority(priority),
+        id, (new_id(), new_id(), new_id()), catalog.checked(command), _checked_correlation(correlation_id, id),
+        _checked_key(idempotency_key), _checked_user(user), _checked_priority(priority),
     )  # fmt: skip
 
 
@@ -134,7 +134,7 @@ def unique_refs(command: Command[Any]) -> tuple[Ref[Any], ...]:
 
 
 def _check_key(snapshot: Snapshot, key: str, digest: str) -> None:
-    known = jobs.by_key(snapshot.connection, key)
+    known = snapshot.job_of(key)
     if known is None:
         return
     if known.digest != digest:
@@ -153,7 +153,8 @@ def _check_refs(snapshot: Snapshot, command: Command[Any], refs: tuple[Ref[Any],
         raise Missing(*(f"{name}: {ref} does not exist; `interlock entity` lists what does" for ref in missing))
 
 
-def _correlation(given: str | None, id: UUID) -> str:
+def _checked_correlation(given: str | None, id: UUID) -> str:
+    """The correlation id, which is the job's own where none is given. Raises InvalidInput."""
     if given is None:
         return str(id)
     if not _CORRELATION.fullmatch(given):
@@ -161,13 +162,21 @@ def _correlation(given: str | None, id: UUID) -> str:
     return given
 
 
-def _checked_priority(priority: int) -> int:
-    if abs(priority) > PRIORITY_MAX:
-        raise InvalidInput(f"the priority {priority} is not between -{PRIORITY_MAX} and {PRIORITY_MAX}")
-    return priority
-
-
 def _checked_key(given: str | None) -> str | None:
+    """The idempotency key. Raises InvalidInput."""
     if given is not None and not _KEY.fullmatch(given):
         raise InvalidInput(f"idempotency key {given!r}; use 1 to 200 printable characters without spaces")
+    return given
+
+
+def _checked_priority(given: int) -> int:
+    """What comes before what. Raises InvalidInput."""
+    if abs(given) > PRIORITY_MAX:
+        raise InvalidInput(f"the priority {given} is not between -{PRIORITY_MAX} and {PRIORITY_MAX}")
+    return given
+
+
+def _checked_user(given: str) -> str:
+    """Who submits. Raises InvalidInput."""
+    require_storable("the user", given)
     return given

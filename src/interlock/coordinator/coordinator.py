@@ -3,9 +3,8 @@
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
@@ -20,14 +19,16 @@ from interlock.command import Command
 from interlock.coordinator import leftovers, recovery, settling
 from interlock.coordinator.accepting import Repeated, submission
 from interlock.coordinator.acting import Acting
+from interlock.coordinator.closing import to_the_end
 from interlock.coordinator.engine import Engine
 from interlock.coordinator.job import Job
 from interlock.coordinator.preview import Preview, Previews
 from interlock.coordinator.runner import World
+from interlock.coordinator.settings import Settings
 from interlock.coordinator.waiting import LOOK_AGAIN, Waiting
-from interlock.coordinator.watched import Patience
-from interlock.coordinator.writer import SETS_MAX, Owner
+from interlock.coordinator.writer import Owner
 from interlock.core.flow import Flow
+from interlock.core.polling import Backoff
 from interlock.core.settling import Settlement
 from interlock.hosts.vdsm import connector
 from interlock.ids import new_id
@@ -43,24 +44,13 @@ R = TypeVar("R")
 
 #: how many submissions may wait for their commit at once
 SUBMISSIONS_MAX = 10_000
-#: how often an engine is started anew after an error of a COMMIT, before the coordinator gives up
-RESTARTS_MAX = 5
+#: how often an engine is started anew after an error of a COMMIT, before the coordinator gives up; one that
+#: has lived for LIVED_S counts as the first
+RESTARTS_MAX, LIVED_S = 5, 60.0
+#: how long a database that does not answer is waited for then, and the pauses between two tries
+DOWN_S_MAX, PAUSE_S_MIN, PAUSE_S_MAX = 300.0, 0.1, 5.0
 
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a coordinator runs; the defaults are right for a service."""
-
-    workers: int = 2
-    #: change sets per transaction; 1 commits each run by itself, which makes runs comparable in tests
-    sets_max: int = SETS_MAX
-    patience: Patience = field(default_factory=Patience)
-    #: the folder with ca.pem, cert.pem and key.pem by which hosts know this coordinator; None = no TLS hosts
-    tls_dir: Path | None = None
-    #: whether hosts on loopback may be reached without TLS
-    plain_hosts: bool = False
 
 
 class Coordinator:
@@ -99,22 +89,23 @@ class Coordinator:
     ) -> "AsyncIterator[Coordinator]":
         """Owns the database until the block ends; unfinished flows go on at once.
 
-        `url` is `sqlite:///path` or `sqlite://` (in memory). Secrets are sealed with the key in `<path>.key`
-        unless a keyring is given. Raises NotOwner where another process has the database.
+        `url` is `sqlite:///path`, `sqlite://` (in memory) or `postgresql://…`. Unless a keyring is given, secrets
+        are sealed with the key in `<path>.key`, or in `interlock/<database>.key` of the user's state folder.
+        Raises NotOwner where another process has the database, and what else `Database.open` raises.
         """
         logs.quiet_unless_configured()
         database = await asyncio.to_thread(Database.open, url)
         try:
-            keys = keyring or _keyring(url, database)
+            keys = keyring or _keyring((settings and settings.key_file) or database.key_file)
             coordinator = cls(database, catalog, keys, clock or SystemClock(), settings or Settings())
             try:
                 await coordinator._start_engine()
                 coordinator._supervisor = asyncio.create_task(coordinator._supervise())
                 yield coordinator
             finally:
-                await _to_the_end(coordinator._close())
+                await to_the_end(coordinator._close())
         finally:
-            await _to_the_end(asyncio.to_thread(database.close))
+            await to_the_end(asyncio.to_thread(database.close))
 
     async def _close(self) -> None:
         if self._supervisor is not None:
@@ -144,7 +135,7 @@ class Coordinator:
         self._acting.serve(self._engine)
         self._engine.start()
         self._runs = True
-        with self._database.reader() as connection:
+        with self._database.reading() as connection:
             claimant = recovery.Claimant(self.catalog, self._keyring, self._clock, after_a_crash)
             count = recovery.take_over(connection, self._engine, claimant)
         _log.info("engine_started", epoch=owner.epoch, flows_taken_over=count)
@@ -160,33 +151,58 @@ class Coordinator:
         return Owner(id, epoch), after_a_crash
 
     async def _stop_engine(self) -> None:
-        await self._acting.stop()
-        await self._engine.stop()
+        if self._runs:
+            self._runs = False
+            await self._acting.stop()
+            await self._engine.stop()
 
     def _say_goodbye(self) -> None:
         """Nothing was cut off: the next engine need not suspect any flow."""
         connection = self._database.writer()
-        with connection.begin():
-            engines.end(connection, self._owner.id, self._clock.now_us())
+        try:
+            with connection.begin():
+                engines.end(connection, self._owner.id, self._clock.now_us())
+        except Exception as error:
+            if not self._database.is_lost(error):
+                raise
+            _log.warning("goodbye_not_said", reason=str(error))
 
     async def _supervise(self) -> None:
-        """After an error of a COMMIT nothing is judged by looking: a new engine starts from the rows."""
-        for restart in range(RESTARTS_MAX + 1):
+        """After an error of a COMMIT, or when the database was lost, nothing is judged by looking: a new engine
+        starts from the rows."""
+        restarts = 0
+        while True:
+            began_s = self._clock.monotonic_s()
             try:
                 await self._engine.failed
             except Exception as error:
-                _log.error("engine_failed", restart=restart, exc_info=error)
+                restarts = restarts + 1 if self._clock.monotonic_s() - began_s < LIVED_S else 1
+                _log.error("engine_failed", restart=restarts, exc_info=error)
                 await self._stop_engine()
-                if isinstance(error, NotOwner) or restart == RESTARTS_MAX:
+                if isinstance(error, NotOwner) or restarts > RESTARTS_MAX:
                     self._give_up(error)
                     return
-                try:
-                    await self._start_engine()
-                except Exception as another:
-                    _log.error("engine_not_started", exc_info=another)
-                    self._give_up(another)
-                    return
-                self._waiting.look_again()
+            try:
+                await self._start_again()
+            except Exception as another:
+                _log.error("engine_not_started", exc_info=another)
+                self._give_up(another)
+                return
+            self._waiting.look_again()
+
+    async def _start_again(self) -> None:
+        """A new engine, as soon as the database answers."""
+        pauses, began_s = Backoff(PAUSE_S_MIN, PAUSE_S_MAX), self._clock.monotonic_s()
+        while True:
+            try:
+                await self._start_engine()
+                return
+            except Exception as error:
+                await self._stop_engine()
+                if not self._database.is_lost(error) or self._clock.monotonic_s() - began_s > DOWN_S_MAX:
+                    raise
+                _log.warning("database_does_not_answer", reason=str(error))
+                await asyncio.sleep(pauses.next())
 
     def _give_up(self, error: Exception) -> None:
         if not self.failed.done():
@@ -316,8 +332,8 @@ class Coordinator:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A read snapshot of the database."""
-        with self._database.reader() as connection, connection.begin():
+        """A read snapshot of the database. Raises DatabaseLost where it does not answer."""
+        with self._database.reading() as connection:
             yield connection
 
     async def wait_ended(self, job_id: UUID, timeout_s: float | None = None) -> CommandRecord:
@@ -372,21 +388,8 @@ class Coordinator:
         return record
 
 
-async def _to_the_end(closing: Coroutine[Any, Any, None]) -> None:
-    """Waits for it whatever is cancelled meanwhile: no thread may outlive the database that it uses."""
-    task = asyncio.ensure_future(closing)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError as error:
-            cancelled = error
-    task.result()
-    if cancelled is not None:
-        raise cancelled
-
-
-def _keyring(url: str, database: Database) -> Keyring:
-    if url == "sqlite://":
+def _keyring(file: Path | None) -> Keyring:
+    if file is None:
         return Keyring.ephemeral()
-    return Keyring.open_file(database.path.with_name(database.path.name + ".key"))
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return Keyring.open_file(file)

@@ -14,13 +14,14 @@ from sqlalchemy import Connection
 from interlock.clock import Clock
 from interlock.coordinator.accepting import Repeated, Submission
 from interlock.coordinator.lock_waits import LockWaits
+from interlock.coordinator.retries import Retries
 from interlock.coordinator.runner import ChangeSet, Runner, World, examine_all, was_refused
 from interlock.coordinator.snapshot import Snapshot
 from interlock.coordinator.trials import CLAIMS_MAX, Trials
-from interlock.coordinator.work import Asked, Errand, Outcome, Slot, Work
+from interlock.coordinator.work import Asked, Errand, Outcome, Slot, Work, never_sent, wants_action
 from interlock.coordinator.workers import OVERDUE_S, Workers
 from interlock.coordinator.writer import SETS_MAX, Owner, Writer
-from interlock.core import narration, tasks
+from interlock.core import narration
 from interlock.core.facts import Examine, Fact, TaskCleared, TaskProgressed
 from interlock.core.flow import Flow
 from interlock.model.errors import Bug, InterlockError, Refused
@@ -68,14 +69,13 @@ class Engine:
         self._loop = asyncio.get_running_loop()
         self._facts_max = 1 if sets_max == 1 else SETS_MAX
         self._slots: dict[UUID, Slot] = {}
-        self._timers: dict[UUID | str, asyncio.TimerHandle] = {}
+        self._timers: dict[str, asyncio.TimerHandle] = {}
         self._stopped = False
         self._workers = Workers(database, clock, self._ran, workers)
         self._trials = Trials(self._schedule)
-        self._lock_waits = LockWaits(
-            clock, lambda flow_id, command_id: self.tell(flow_id, Examine(command_id)), self._is_holder
-        )
-        self.writer = Writer(database.writer(), owner, self._from_writer, self._from_broken_writer, sets_max=sets_max)
+        self._retries = Retries(clock, self._look)
+        self._lock_waits = LockWaits(clock, self._look, self._is_holder)
+        self.writer = Writer(database, owner, self._from_writer, self._from_broken_writer, sets_max=sets_max)
         self.failed: asyncio.Future[None] = self._loop.create_future()
 
     def start(self) -> None:
@@ -88,6 +88,7 @@ class Engine:
         """Ends workers and writer. What was not committed is forgotten; the next engine finds the rest."""
         self._stopped = True
         self._lock_waits.stop()
+        self._retries.stop()
         for timer in self._timers.values():
             timer.cancel()
         await asyncio.to_thread(self._workers.stop)
@@ -176,6 +177,9 @@ class Engine:
         root = slot.flow.commands.get(flow_id) if slot is not None else None
         return slot is not None and (root is None or root.state is not State.ENDED)
 
+    def _look(self, flow_id: UUID, command_id: UUID) -> None:
+        self.tell(flow_id, Examine(command_id))
+
     def _is_holder(self, flow_id: UUID) -> bool:
         slot = self._slots.get(flow_id)
         return slot is not None and bool(slot.flow.locks)
@@ -223,10 +227,12 @@ class Engine:
                 runner = Runner(self._world, slot.flow, snapshot, self._clock.now_us())
                 if slot.submission is not None:
                     runner.accept(slot.submission)
+                    snapshot.require_whole()
                 elif asked is not None:
                     asked.errand(slot.flow)
                     return runner.change_set(progress=False)
                 runner.take(facts)
+                snapshot.require_whole()
                 return runner.change_set()
             except BaseException:
                 slot.flow.roll_back()
@@ -273,6 +279,9 @@ class Engine:
     def _run_failed(self, work: Work, error: BaseException) -> None:
         """A run raised: a refused submission, or a bug, which parks its flow and no other."""
         slot = work.slot
+        if self._database.is_lost(error):  # not the flow's fault: a new engine starts from the rows
+            self._break(InterlockError(f"the database was lost: {error}"))
+            return
         slot.busy, slot.conflicts = False, 0
         if slot.submission is not None:
             del self._slots[slot.flow.id]
@@ -348,10 +357,10 @@ class Engine:
 
     def _act(self, flow: Flow, change_set: ChangeSet) -> None:
         for change in change_set.changes:
-            if isinstance(change.new, TaskRecord) and tasks.wants_action(change):
-                self._actor.task_stored(change.new, flow.job.term, fresh=tasks.was_never_sent(change))
+            if isinstance(change.new, TaskRecord) and wants_action(change):
+                self._actor.task_stored(change.new, flow.job.term, fresh=never_sent(change))
             elif isinstance(change.new, CommandRecord) and change.new.retry_at is not None:
-                self._retry_later(change.new)
+                self._retries.later(change.new)
         self._lock_waits.stored(change_set.changes)
         if change_set.later:
             self._slots[flow.id].mailbox += [Examine(id) for id in change_set.later]
@@ -366,7 +375,7 @@ class Engine:
         slot.is_taken_up = True
         for command in slot.flow.commands.values():
             if command.retry_at is not None:
-                self._retry_later(command)
+                self._retries.later(command)
         for ticket in slot.flow.tickets.values():
             self._lock_waits.add(ticket)
         for task in slot.flow.tasks.values():
@@ -374,25 +383,6 @@ class Engine:
                 slot.clearing.add(task.id)
             if task.state is not TaskState.CLEARED:
                 self._actor.task_stored(task, slot.flow.job.term, fresh=False)
-
-    def _retry_later(self, command: CommandRecord) -> None:
-        assert command.retry_at is not None
-        delay_s = max(0.0, (command.retry_at - self._clock.now_us()) / 1e6)
-        if (former := self._timers.pop(command.id, None)) is not None:
-            former.cancel()
-        self._timers[command.id] = self._loop.call_later(
-            min(delay_s, 60.0), self._retry_now, command.flow_id, command.id
-        )
-
-    def _retry_now(self, flow_id: UUID, command_id: UUID) -> None:
-        self._timers.pop(command_id, None)
-        if (slot := self._slots.get(flow_id)) is None:
-            return
-        command = slot.flow.commands[command_id]
-        if command.retry_at is not None and command.retry_at > self._clock.now_us():
-            self._retry_later(command)
-        else:
-            self.tell(flow_id, Examine(command_id))
 
 
 def _bug(slot: Slot, error: BaseException) -> Bug:

@@ -7,6 +7,7 @@ from interlock.core.ending import untouchable
 from interlock.core.flow import Flow
 from interlock.model.errors import Refused
 from interlock.model.replacing import replace
+from interlock.model.text import require_storable
 
 
 def clear(flow: Flow, leftover_id: UUID, by: str, reason: str, clock: Clock) -> None:
@@ -16,6 +17,8 @@ def clear(flow: Flow, leftover_id: UUID, by: str, reason: str, clock: Clock) -> 
         raise Refused(f"leftover {leftover_id} was cleared already, by {leftover.cleared_by}")
     if not reason.strip():
         raise Refused(f"say why leftover {leftover_id} may be cleared: what was found on {leftover.host}")
+    require_storable("the reason", reason)
+    require_storable("who clears it", by)
     now = clock.now_us()
     flow.put_leftover(replace(leftover, cleared_at=now, cleared_by=by, cleared_reason=reason))
     refusing = untouchable(flow)

@@ -12,6 +12,7 @@ from interlock.coordinator.host_watch import Tell
 from interlock.core.facts import TaskEnded
 from interlock.model.records import TaskRecord
 from interlock.model.states import Outcome
+from interlock.model.text import legible
 from interlock.secrets import Keyring, load_sealed
 
 #: how many run at once
@@ -70,6 +71,5 @@ class LocalTasks:
             if self._stopped and isinstance(error, asyncio.CancelledError):
                 raise
             _log.info("local_function_raised", function=task.method, task=str(task.id), exc_info=error)
-            words = f"{type(error).__name__}: {error}".encode(errors="backslashreplace").decode()
-            return TaskEnded(task.id, Outcome.FAILED, message=words)
+            return TaskEnded(task.id, Outcome.FAILED, message=legible(f"{type(error).__name__}: {error}"))
         return TaskEnded(task.id, Outcome.SUCCEEDED, answer_json=answer_json, message="returned")

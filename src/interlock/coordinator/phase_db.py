@@ -22,6 +22,7 @@ from interlock.model.records import (
     SnapshotRecord,
 )
 from interlock.model.refs import Ref
+from interlock.model.text import require_storable
 
 E = TypeVar("E", bound=Entity)
 C = TypeVar("C", bound=Command[Any])
@@ -169,6 +170,8 @@ class PhaseDb:
         new = None
         if entity is not None:
             status = getattr(entity, "status", None)
+            require_storable(f"the name of {ref}", entity.name)
+            require_storable(f"the status of {ref}", None if status is None else str(status))
             new = EntityRecord(
                 ref=ref,
                 version=base.version + 1 if base else 1,

@@ -47,6 +47,7 @@ from interlock.model.plan import Group, Plan, TaskWork
 from interlock.model.records import CommandRecord, Role
 from interlock.model.refs import Ref
 from interlock.model.states import Phase, Result
+from interlock.model.text import legible
 from interlock.secrets import Keyring, dump_sealed
 from interlock.steps import Steps
 
@@ -324,7 +325,7 @@ class Runner:
     def _title(self, command: Command[Any], record: CommandRecord) -> str:
         """A title is for people: one that cannot be made falls back to the name."""
         try:
-            return command.title(self._db(record))
+            return legible(command.title(self._db(record)))
         except Refused:
             return command.command_type.name
         except RAISED:
@@ -336,8 +337,7 @@ class Runner:
             "phase_raised", command=command.name, phase=str(phase), command_id=str(command.id),
             flow=str(command.flow_id), correlation_id=command.correlation_id, exc_info=error,
         )  # fmt: skip
-        words = f"{phase} of {command.title} raised {type(error).__name__}: {error}"
-        return words.encode(errors="backslashreplace").decode()  # names of files may be no Unicode
+        return legible(f"{phase} of {command.title} raised {type(error).__name__}: {error}")
 
 
 def _must_begin(command: CommandRecord) -> bool:

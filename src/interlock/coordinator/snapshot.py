@@ -4,20 +4,22 @@ The writer checks the notes again before it commits; where something has changed
 """
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
 
 from interlock.catalog import Catalog
 from interlock.model.entities import Entity
 from interlock.model.locks import LockMode
-from interlock.model.records import EntityRecord
+from interlock.model.records import EntityRecord, JobRecord
 from interlock.model.refs import Ref
-from interlock.store.queries import entities, locks, tickets
+from interlock.store.queries import entities, jobs, locks, tickets
 from interlock.store.queries.locks import HeldLock
 from interlock.store.queries.tickets import Waiter
 
 E = TypeVar("E", bound=Entity)
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Snapshot:
@@ -37,12 +39,21 @@ class Snapshot:
         self.lock_wants: dict[Ref[Any], LockMode] = {}
         #: what was decided holds only where nothing else is committed meanwhile
         self.needs_writer = False
+        self._failed: Exception | None = None
 
-    @property
-    def connection(self) -> Connection:
-        if self._connection is None:
-            self._connection = self._connect()
-        return self._connection
+    def require_whole(self) -> None:
+        """Raises what a read has raised: whatever a phase made of that, the fault is not its own."""
+        if self._failed is not None:
+            raise self._failed
+
+    def _ask(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            if self._connection is None:
+                self._connection = self._connect()
+            return query(self._connection, *args, **kwargs)
+        except Exception as error:
+            self._failed = error
+            raise
 
     def entity(self, ref: Ref[Any]) -> EntityRecord | None:
         """The committed row."""
@@ -54,7 +65,7 @@ class Snapshot:
         """Reads many at once."""
         wanted = [ref for ref in refs if ref not in self._records]
         if wanted:
-            found = entities.get(self.connection, wanted)
+            found = self._ask(entities.get, wanted)
             for ref in wanted:
                 self._note(ref, found.get(ref))
 
@@ -65,7 +76,7 @@ class Snapshot:
 
     def named(self, type: str, name: str) -> EntityRecord | None:
         """The committed entity of that name. That there is none is guarded by the UNIQUE constraint."""
-        record = entities.by_name(self.connection, type, name)
+        record = self._ask(entities.by_name, type, name)
         if record is not None:
             self._note(record.ref, record)
         return record
@@ -74,22 +85,26 @@ class Snapshot:
         """The committed entities of a type whose field refers to the target."""
         row = self.entity(target)
         self.link_reads[target] = row.links if row else 0
-        found = entities.referring(self.connection, type, field, target)
+        found = self._ask(entities.referring, type, field, target)
         for record in found:
             self._note(record.ref, record)
         return [self._records[record.ref] or record for record in found]
 
     def held(self, refs: Sequence[Ref[Any]]) -> list[HeldLock]:
         """The committed locks on these refs, whoever holds them."""
-        return locks.on(self.connection, refs)
+        return self._ask(locks.on, refs)
+
+    def job_of(self, idempotency_key: str) -> JobRecord | None:
+        """The committed job that was submitted under that key."""
+        return self._ask(jobs.by_key, idempotency_key)
 
     def waiting(self, refs: Sequence[Ref[Any]]) -> list[Waiter]:
         """The committed tickets for these refs, in their order."""
-        return tickets.on(self.connection, refs)
+        return self._ask(tickets.on, refs)
 
     def waiting_holders(self) -> list[Waiter]:
         """The committed tickets of all flows that hold locks while they wait."""
-        return tickets.of_holders(self.connection)
+        return self._ask(tickets.of_holders)
 
     def parse(self, record: EntityRecord) -> Entity:
         """The record as its class's instance."""

@@ -11,6 +11,9 @@ from interlock.coordinator.accepting import Submission
 from interlock.coordinator.runner import ChangeSet
 from interlock.core.facts import Fact
 from interlock.core.flow import Flow
+from interlock.model.changes import Change
+from interlock.model.records import TaskRecord
+from interlock.model.states import TaskState
 
 #: writes that are not the consequence of a fact: a claim, or the engine's own complaint about a flow
 Errand = Callable[[Flow], None]
@@ -71,3 +74,17 @@ class Outcome:
     committed: list[Work] = field(default_factory=list)
     conflicted: list[Work] = field(default_factory=list)
     failed: list[tuple[Work, BaseException]] = field(default_factory=list)
+
+
+def wants_action(change: Change) -> bool:
+    """Whether a stored task is new, bound, answered or ended: those are who is sent, watched, cleared."""
+    old, new = change.old, change.new
+    assert isinstance(new, TaskRecord)
+    if new.state in (TaskState.CLEARED, TaskState.CLEAR_FAILED):
+        return False
+    return not isinstance(old, TaskRecord) or (old.state, old.incarnation) != (new.state, new.incarnation)
+
+
+def never_sent(change: Change) -> bool:
+    """Whether the task was named, or bound to a host's journal, by this very change: nobody can have sent it."""
+    return not isinstance(change.old, TaskRecord) or change.old.incarnation is None

@@ -5,10 +5,11 @@ import threading
 from collections.abc import Callable
 
 import structlog
+from sqlalchemy import Connection
 
 from interlock.clock import Clock
 from interlock.coordinator.work import Work
-from interlock.store.database import Database
+from interlock.store.database import Database, let_go
 
 #: a run that lasts longer no longer counts as a worker's, and is named
 OVERDUE_S = 5.0
@@ -72,17 +73,20 @@ class Workers:
 
     def _work(self) -> None:
         me = threading.get_ident()
-        with self._database.reader() as connection:
-            while (work := self._queue.get()) is not None:
-                self._running[me] = (work, self._clock.monotonic_s())
-                error: BaseException | None = None
-                try:
-                    work.change_set = work.run(connection)
-                except BaseException as raised:  # a phase may raise SystemExit, and this thread must not end
-                    error = raised
-                finally:
-                    del self._running[me]
-                    self._overdue.discard(id(work))
-                    if connection.in_transaction():
-                        connection.rollback()
-                self._ran(work, error)
+        connection: Connection | None = None
+        while (work := self._queue.get()) is not None:
+            self._running[me] = (work, self._clock.monotonic_s())
+            error: BaseException | None = None
+            try:
+                connection = connection or self._database.reader()
+                work.change_set = work.run(connection)
+            except BaseException as raised:  # a phase may raise SystemExit, and this thread must not end
+                error = raised
+            finally:
+                del self._running[me]
+                self._overdue.discard(id(work))
+                if connection is not None:
+                    let_go(connection)
+            self._ran(work, error)
+        if connection is not None:
+            connection.close()

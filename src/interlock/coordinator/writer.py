@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, ProgrammingError
 
 from interlock import failpoints
@@ -18,6 +17,7 @@ from interlock.coordinator.checking import Checker
 from interlock.coordinator.work import Outcome, Work
 from interlock.model.errors import InterlockError, NameTaken, NotOwner
 from interlock.model.refs import Ref
+from interlock.store.database import Database
 from interlock.store.flush import Conflict, flush
 from interlock.store.queries import engines, entities
 
@@ -39,11 +39,12 @@ class Owner:
 
 class Writer(threading.Thread):
     """Commits what it is given, in order of arrival. `done` is called in its thread after each commit;
-    `broken` once, when the engine must stop: after an error of the COMMIT, or when it is not the owner."""
+    `broken` once, when the engine must stop: after an error of the COMMIT, or when it is not the owner, which an
+    idle writer looks after too."""
 
     def __init__(
         self,
-        connection: Connection,
+        database: Database,
         owner: Owner,
         done: Callable[[Outcome], None],
         broken: Callable[[Exception], None],
@@ -51,7 +52,8 @@ class Writer(threading.Thread):
         sets_max: int = SETS_MAX,
     ) -> None:
         super().__init__(name="interlock-writer", daemon=True)
-        self._connection = connection
+        self._database = database
+        self._connection = database.writer()
         self._owner = owner
         self._done = done
         self._broken = broken
@@ -83,9 +85,12 @@ class Writer(threading.Thread):
         while len(batch) < self._sets_max and rows < ROWS_MAX:
             work, self._first = self._first, None
             try:
-                work = work or self._queue.get(block=not batch)
+                work = work or self._queue.get(block=not batch, timeout=self._database.owner_check_s)
             except queue.Empty:
-                break
+                if batch:
+                    break
+                self._make_sure()
+                continue
             if work is None:
                 if batch:
                     self._queue.put(None)
@@ -98,6 +103,15 @@ class Writer(threading.Thread):
                 break
             rows += len(work.change_set.changes) if work.change_set is not None else 0
         return batch
+
+    def _make_sure(self) -> None:
+        """Raises where the session that owns the database is gone."""
+        try:
+            with self._connection.begin():
+                self._connection.exec_driver_sql("SELECT 1")
+        except BaseException:
+            self._connection.invalidate()
+            raise
 
     def _commit(self, batch: Sequence[Work]) -> Outcome:
         """One transaction. Whatever raises here leaves nothing stored, or nobody knows; the engine stops."""
@@ -124,11 +138,16 @@ class Writer(threading.Thread):
 
     def _run_here(self, work: Work, outcome: Outcome) -> bool:
         """A flow that met others too often runs its phases inside the transaction."""
+        savepoint = self._connection.begin_nested()
         try:
             work.change_set = work.run(self._connection)
         except BaseException as error:  # as in a worker: nothing that a phase raises ends this thread
+            if self._database.is_lost(error):
+                raise
+            savepoint.rollback()
             outcome.failed.append((work, error))
             return False
+        savepoint.commit()
         return True
 
     def _write(self, works: list[Work], outcome: Outcome) -> list[Work]:
@@ -139,6 +158,8 @@ class Writer(threading.Thread):
         try:
             self._flush(works)
         except AT_FAULT as error:
+            if self._database.is_lost(error):
+                raise
             savepoint.rollback()
             if len(works) > 1:
                 middle = len(works) // 2

@@ -27,6 +27,7 @@ from interlock.model.records import (
 )
 from interlock.model.refs import Ref
 from interlock.model.replacing import replace
+from interlock.model.text import legible
 
 Table = dict[Any, Any]
 Mark = tuple[int, int]
@@ -165,7 +166,7 @@ class Flow:
         self._event_seq += 1
         self.events.append(
             EventRecord(
-                self.id, self._event_seq, now, severity, kind, message, self.job.correlation_id, user,
+                self.id, self._event_seq, now, severity, kind, legible(message), self.job.correlation_id, user,
                 command_id, task_id,
             )
         )  # fmt: skip

@@ -10,6 +10,7 @@ from interlock.model.failure import Failure
 from interlock.model.records import CommandRecord, LeftoverRecord, Severity
 from interlock.model.replacing import replace
 from interlock.model.states import COMMAND_MOVES, Result, State
+from interlock.model.text import legible
 
 
 def end(flow: Flow, command: CommandRecord, result: Result, now: int) -> list[UUID]:
@@ -68,7 +69,7 @@ def leave(flow: Flow, leftover: LeftoverRecord, now: int) -> None:
     """Something may remain on a host: it becomes a row, and an event says so."""
     if leftover.id in flow.leftovers:
         return
-    flow.put_leftover(leftover)
+    flow.put_leftover(replace(leftover, reason=legible(leftover.reason)))
     command = flow.commands[leftover.command_id]
     while True:
         flow.put_command(replace(command, has_leftovers=True))

@@ -11,6 +11,7 @@ from interlock.model.failure import Failure
 from interlock.model.records import CommandRecord, Role, Severity, StepRecord, TaskRecord
 from interlock.model.replacing import replace
 from interlock.model.states import Outcome, Result, State, StepStatus, TaskState
+from interlock.model.text import legible
 
 #: how many parts one event names
 _NAMED_MAX = 10
@@ -170,6 +171,7 @@ def past_return(flow: Flow, command: CommandRecord, kept: Collection[int], now: 
 
 def raise_attention(flow: Flow, command: CommandRecord, reason: str, now: int) -> None:
     """A command needs a person: it stands first in every list, and an event says why."""
+    reason = legible(reason)
     flow.put_command(replace(command, attention=reason))
     flow.put_job(replace(flow.job, attention=reason))
     flow.add_event(now, "attention_raised", reason, Severity.ERROR, command_id=command.id)

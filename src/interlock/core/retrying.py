@@ -1,17 +1,12 @@
 """Trying a part again: a new command in the place of one that failed and left nothing behind."""
 
-from uuid import uuid5
-
 from interlock.model.records import CommandRecord
 from interlock.model.replacing import replace
 from interlock.model.states import Result, State
 
 
 def next_attempt(command: CommandRecord, now: int) -> CommandRecord | None:
-    """The part anew, due after its pause; None where it succeeded, may not be tried again, or was as often as allowed.
-
-    Its id follows from the former attempt's, so that deciding twice means the same attempt.
-    """
+    """The part anew, due after its pause; None where it succeeded or may not be tried again."""
     retry = command.options.retry if command.options_json is not None else None
     if retry is None or command.result is not Result.FAILED or command.has_leftovers:
         return None
@@ -19,7 +14,7 @@ def next_attempt(command: CommandRecord, now: int) -> CommandRecord | None:
         return None
     pause_s = min(retry.pause_s * 2.0 ** (command.attempt - 1), retry.pause_max_s)
     return replace(
-        command, id=uuid5(command.id, "next attempt"), attempt=command.attempt + 1, created_at=now,
+        command, id=command.id_of_next_attempt, attempt=command.attempt + 1, created_at=now,
         retry_at=now + round(pause_s * 1e6), state=State.PENDING, result=None, open=0, ended_seq=None,
         failure_json=None, value_json=None, phase=None, phase_ran=False, attempts=0, has_warnings=False,
         started_at=None, ended_at=None,

@@ -19,6 +19,7 @@ from interlock.model.failure import Failure
 from interlock.model.records import CommandRecord, LeftoverRecord, Severity, TaskRecord, Undo
 from interlock.model.replacing import replace
 from interlock.model.states import Outcome, Phase, Result, State
+from interlock.model.text import require_storable
 
 #: how many tasks or commands a refusal names
 _NAMED_MAX = 10
@@ -37,9 +38,12 @@ class Settlement:
 
 
 def chosen(flow: Flow, settlement: Settlement) -> CommandRecord:
-    """The command that is meant. Raises Refused where it needs no attention or is not the only one, Missing."""
+    """The command that is meant. Raises Refused where it needs no attention or is not the only one, Missing,
+    InvalidInput."""
     if not settlement.reason.strip():
         raise Refused("say why: what was found, and what was done about it")
+    require_storable("the reason", settlement.reason)
+    require_storable("who decides", settlement.by)
     if settlement.command_id is None:
         parked = [each for each in flow.commands.values() if each.attention is not None]
         if len(parked) > 1:

@@ -7,7 +7,6 @@ from interlock.core.ending import FATE_UNKNOWN
 from interlock.core.facts import TaskAnswered, TaskBound, TaskCleared, TaskEnded, TaskProgressed
 from interlock.core.flow import Flow
 from interlock.core.leaving import leave, one_less
-from interlock.model.changes import Change
 from interlock.model.records import STOCK, LeftoverRecord, TaskRecord
 from interlock.model.replacing import replace
 from interlock.model.states import Outcome, TaskState
@@ -44,20 +43,6 @@ def reported(flow: Flow, fact: TaskFact, now: int) -> list[UUID]:
             if task.state in (TaskState.ENDED, TaskState.CLEAR_FAILED) and task.state is not state:
                 flow.put_task(replace(task, state=state))
     return []
-
-
-def wants_action(change: Change) -> bool:
-    """Whether a stored task is new, bound, answered or ended: those are who is sent, watched, cleared."""
-    old, new = change.old, change.new
-    assert isinstance(new, TaskRecord)
-    if new.state in (TaskState.CLEARED, TaskState.CLEAR_FAILED):
-        return False
-    return not isinstance(old, TaskRecord) or (old.state, old.incarnation) != (new.state, new.incarnation)
-
-
-def was_never_sent(change: Change) -> bool:
-    """Whether the task was named, or bound to a host's journal, by this very change: nobody can have sent it."""
-    return not isinstance(change.old, TaskRecord) or change.old.incarnation is None
 
 
 def _progressed(flow: Flow, task: TaskRecord, fact: TaskProgressed, now: int) -> None:

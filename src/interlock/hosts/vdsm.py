@@ -266,6 +266,8 @@ def _refused(error: wire.RpcError, task: TaskRecord | None) -> HostRefused:
 def _report(host_task_id: str, answer: Any) -> Report:
     try:
         status = TaskStatus.model_validate({"taskID": host_task_id, **answer})
+        if status.taskID != host_task_id:
+            raise ValueError(f"it is of task {status.taskID[:80]}")
         if status.code not in CODES:
             raise ValueError(f"no host has the code {str(status.code)[:20]}…")
     except (TypeError, ValueError) as error:

@@ -5,6 +5,7 @@ InterlockError
 │   ├── Missing, NameTaken, KeyReused, Locked, InvalidInput
 ├── HostFailed   the world's
 ├── NotOwner     this engine lost its database to another
+├── DatabaseLost the database server cannot be used at present
 └── Bug          ours
 """
 
@@ -51,6 +52,10 @@ class HostFailed(InterlockError):
 
 class NotOwner(InterlockError):
     """Another process owns this database, or took it over."""
+
+
+class DatabaseLost(InterlockError):
+    """The database server does not answer, or has ended this session; try again when it is back."""
 
 
 class Bug(InterlockError):

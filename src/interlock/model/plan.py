@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any, Protocol, TypeAlias
 
 from interlock.model.refs import Ref
+from interlock.model.text import require_storable
 
 #: bounds of a part's attempts, and of the pause between two of them in seconds
 ATTEMPTS_MAX = 100
@@ -128,6 +129,7 @@ def part(
     """
     if weight < 1:
         raise ValueError(f"weight {weight} of a part; it must be 1 or more")
+    require_storable("the step of a part", step)
     keys = (after,) if isinstance(after, str) else tuple(after)
     return Part(work, step, weight, best_effort, key, keys, retry, no_return)
 

@@ -6,7 +6,7 @@ Times are microseconds of wall time (see clock.py). `*_json` fields are JSON tex
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from interlock.model.layout import Options, options_of
 from interlock.model.locks import LockMode
@@ -93,6 +93,11 @@ class CommandRecord:
     def options(self) -> Options:
         """How the part is treated beyond its place."""
         return options_of(self.options_json)
+
+    @property
+    def id_of_next_attempt(self) -> UUID:
+        """It follows from this one's, so that deciding twice means the same attempt."""
+        return uuid5(self.id, "next attempt")
 
     @property
     def plan(self) -> tuple[UUID, Role, UUID | None]:

@@ -6,6 +6,8 @@ from uuid import UUID
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
+from interlock.model.text import is_storable
+
 #: characters of a ref or name in text; a refusal repeats it
 TEXT_LENGTH_MAX = 1000
 
@@ -51,7 +53,7 @@ class Ref(Generic[E_co]):
     def parse(cls, text: str) -> "Ref[Any]":
         """Reads `type:id`; ValueError says what is wrong."""
         kind, colon, rest = text.partition(":")
-        if not colon or not kind:
+        if not colon or not kind or not is_storable(kind):
             raise ValueError(f"{text!r} is not a ref; write type:id")
         return Ref(kind, UUID(rest))
 
@@ -96,6 +98,8 @@ def _read(value: Any, wanted: str | None, resolve: Any) -> Ref[Any]:
 
 def _from_text(text: str, wanted: str | None, resolve: Any) -> Ref[Any]:
     kind, colon, rest = text.partition(":")
+    if colon and not is_storable(kind):
+        raise ValueError(f"{text!r} is not a ref; write type:id")
     try:
         return Ref(kind, UUID(rest)) if colon else Ref(wanted or "", UUID(text))
     except ValueError:

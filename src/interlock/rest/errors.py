@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from interlock.model.errors import (
+    DatabaseLost,
     HostFailed,
     InterlockError,
     InvalidInput,
@@ -33,6 +34,7 @@ ANSWERS: dict[type[Exception], tuple[int, str]] = {
     Refused: (409, "refused"),
     HostFailed: (502, "host_failed"),
     NotOwner: (503, "unavailable"),
+    DatabaseLost: (503, "unavailable"),
 }
 _OF_STATUS = {404: "not_found", 405: "method_not_allowed"}
 

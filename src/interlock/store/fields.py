@@ -7,11 +7,11 @@ from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Boolean, Text
+from sqlalchemy import BigInteger, Boolean
 from sqlalchemy.types import TypeEngine
 
 from interlock.model.refs import Ref
-from interlock.store.types import Id, Positions, RefList, Word
+from interlock.store.types import Id, Positions, RefList, Text, Word
 
 
 class Kind(Enum):

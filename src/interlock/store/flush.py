@@ -5,6 +5,7 @@ SQLAlchemy's statements and handed to the driver with rows that are already in i
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from itertools import compress, count
 from operator import is_not
@@ -148,7 +149,8 @@ class _Writing:
         columns = columns_of(mapped.fields)
         row = row_function(record, tuple(("n", field.name) for field in mapped.fields), self._dialect.name)
         try:
-            self._execute(_insert(mapped.table, columns, self._dialect), [row(None, new) for new in records])
+            with self._surviving(record):
+                self._execute(_insert(mapped.table, columns, self._dialect), [row(None, new) for new in records])
         except IntegrityError as error:
             self._explain(record, records, error)
             raise
@@ -201,12 +203,20 @@ class _Writing:
         for changed, group in groups.items():
             sql, row = _update(record, changed, self._dialect)
             try:
-                done = self._execute(sql, [row(old, new) for old, new in group])
+                with self._surviving(record):
+                    done = self._execute(sql, [row(old, new) for old, new in group])
             except IntegrityError as error:
                 self._explain(record, [new for _, new in group], error)
                 raise
             if done != len(group):
                 raise self._missing(record, [old for old, _ in group])
+
+    def _surviving(self, record: type) -> AbstractContextManager[object]:
+        """On PostgreSQL an error ends the transaction up to its last savepoint; that of a name is still to be
+        explained by asking."""
+        if record is EntityRecord and self._dialect.name == "postgresql":
+            return self._connection.begin_nested()
+        return nullcontext()
 
     def _execute(self, sql: str, rows: list[Row]) -> int:
         return self._connection.exec_driver_sql(sql, rows).rowcount

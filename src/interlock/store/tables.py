@@ -17,7 +17,6 @@ from sqlalchemy import (
     MetaData,
     PrimaryKeyConstraint,
     Table,
-    Text,
     UniqueConstraint,
     text,
 )
@@ -37,7 +36,7 @@ from interlock.model.records import (
     TicketRecord,
 )
 from interlock.store.fields import Field, fields_of
-from interlock.store.types import Id
+from interlock.store.types import Id, Text
 
 metadata = MetaData()
 

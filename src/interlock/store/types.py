@@ -2,13 +2,33 @@
 
 import json
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import Dialect, LargeBinary, Text, Uuid
+from sqlalchemy import Dialect, LargeBinary, Uuid
+from sqlalchemy import Text as PlainText
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from interlock.model.refs import Ref
+
+T = TypeVar("T")
+
+
+class _AsText(TypeDecorator[T]):
+    """Sorted by code points everywhere, whatever the locale of the database or of its host."""
+
+    impl = PlainText
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(PlainText(collation="C") if dialect.name == "postgresql" else PlainText())
+
+
+class Text(_AsText[str]):
+    """Text, as it is. JSON too is kept as text: what is stored is what was digested and sent, a JSONB column
+    would refuse \\u0000 and reorder keys, and no query looks inside."""
+
+    cache_ok = True
 
 
 class Id(TypeDecorator[UUID]):
@@ -28,10 +48,9 @@ class Id(TypeDecorator[UUID]):
         return value if value is None or isinstance(value, UUID) else UUID(bytes=value)
 
 
-class Word(TypeDecorator[StrEnum]):
+class Word(_AsText[StrEnum]):
     """An enum, kept as its value."""
 
-    impl = Text
     cache_ok = True
 
     def __init__(self, words: type[StrEnum]) -> None:
@@ -45,10 +64,9 @@ class Word(TypeDecorator[StrEnum]):
         return None if value is None else self.words(value)
 
 
-class Positions(TypeDecorator[tuple[int, ...]]):
+class Positions(_AsText[tuple[int, ...]]):
     """Positions in a plan, as a JSON list."""
 
-    impl = Text
     cache_ok = True
 
     def process_bind_param(self, value: tuple[int, ...] | None, dialect: Dialect) -> str | None:
@@ -58,10 +76,9 @@ class Positions(TypeDecorator[tuple[int, ...]]):
         return None if value is None else tuple(json.loads(value))
 
 
-class RefList(TypeDecorator[tuple[Ref[Any], ...]]):
+class RefList(_AsText[tuple[Ref[Any], ...]]):
     """Refs as a JSON list of `type:id`."""
 
-    impl = Text
     cache_ok = True
 
     def process_bind_param(self, value: tuple[Ref[Any], ...] | None, dialect: Dialect) -> str | None:

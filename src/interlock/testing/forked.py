@@ -17,6 +17,7 @@ _PRELOADED = (
     "interlock.coordinator.coordinator",
     "interlock.rest.api",
     "interlock.rest.serving",
+    "interlock.store.dialects.postgresql",  # passed over where its driver is missing
     "interlock.virt.catalog",
     "interlock.agent.main",
 )

@@ -54,8 +54,11 @@ class Site:
         stock: bool = False,
         copy_rate_bytes_per_s: int | None = None,
         forked: bool = False,
+        database: str | None = None,
     ) -> None:
-        """`forked`: processes start quickly, see forked.py."""
+        """`forked`: processes start quickly, see forked.py. `database`: the URL of a PostgreSQL database, for
+        the coordinator; otherwise it has a file."""
+        self.database = database
         self.folder = folder
         self.forked = forked
         self.state = folder / "state"
@@ -71,6 +74,8 @@ class Site:
 
     def start_server(self, *options: str, environment: Mapping[str, str] | None = None) -> None:
         """Starts the coordinator and waits until it answers."""
+        if self.database is not None:
+            options = ("--database", self.database, *options)
         self.server = self._start("server", ["serve", "--state", str(self.state), *options], environment)
         marker = f"interlock: ready on {self.socket}"
         self._wait_ready("server", self.server, lambda: marker in self.log("server"))
@@ -219,7 +224,12 @@ class Site:
         )
 
     def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
-        """Rows of the database, read past the server."""
+        """Rows of the database, read past the server; ids are bytes, or UUIDs on PostgreSQL."""
+        if self.database is not None:
+            import psycopg  # late: whoever has no PostgreSQL need not have it
+
+            with psycopg.connect(self.database) as session:
+                return session.execute(query.replace("?", "%s"), values).fetchall()
         with closing(sqlite3.connect(f"file:{self.state / 'state.db'}?mode=ro", uri=True)) as connection:
             return connection.execute(query, values).fetchall()
 

@@ -7,6 +7,7 @@ from sqlalchemy import Connection, and_, select
 
 from interlock.model.records import EntityRecord
 from interlock.model.refs import Ref
+from interlock.model.text import is_storable
 from interlock.store.tables import entities, entity_refs
 from interlock.views import jobs, locks
 from interlock.views.loading import records
@@ -25,6 +26,8 @@ def page(connection: Connection, type: str, *, limit: int = 50, after: UUID | No
     """
     if not 1 <= limit <= PAGE_MAX:
         raise ValueError(f"limit {limit}; it must be 1 to {PAGE_MAX}")
+    if not is_storable(type):
+        return {"entities": [], "next": None}
     where = [entities.c.type == type] + ([entities.c.id > after] if after is not None else [])
     found = records(connection, EntityRecord, *where, order_by=[entities.c.id], limit=limit + 1)
     shown = found[:limit]
@@ -36,6 +39,8 @@ def page(connection: Connection, type: str, *, limit: int = 50, after: UUID | No
 
 def named(connection: Connection, type: str, name: str) -> UUID | None:
     """The id of the entity of that type and name."""
+    if not (is_storable(type) and is_storable(name)):
+        return None
     query = select(entities.c.id).where(entities.c.type == type, entities.c.name == name)
     found: UUID | None = connection.execute(query).scalar()
     return found
@@ -43,6 +48,8 @@ def named(connection: Connection, type: str, name: str) -> UUID | None:
 
 def one(connection: Connection, ref: Ref[Any]) -> Json | None:
     """An entity: fields, locks on it, what refers to it, its newest jobs; None where there is none."""
+    if not is_storable(ref.type):
+        return None
     found = records(connection, EntityRecord, and_(entities.c.type == ref.type, entities.c.id == ref.id))
     if not found:
         return None

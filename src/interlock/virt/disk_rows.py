@@ -106,6 +106,7 @@ def nothing_was_done(tasks: Iterable[TaskResult], failure: Failure) -> bool:
     return all(task.outcome in _NEVER_OR_UNDONE for task in tasks)
 
 
-def said_for_sure(tasks: Iterable[TaskResult], *codes: Code) -> bool:
+def said_for_sure(tasks: Iterable[TaskResult], failure: Failure, *codes: Code) -> bool:
     """Whether the host, sure that it changed nothing, gave one of the codes as its reason."""
-    return any(task.outcome in _NEVER_OR_UNDONE and task.code in codes for task in tasks)
+    tasks = tuple(tasks)
+    return nothing_was_done(tasks, failure) and any(task.code in codes for task in tasks)

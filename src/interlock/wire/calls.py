@@ -56,6 +56,7 @@ class Calls:
         self._limits = limits
         self._slots = asyncio.Semaphore(limits.calls_running_max)
         self._unfinished = 0
+        self._unfinished_bytes = 0
         self._refusal: str | None = None
         self.tasks: set[asyncio.Task[None]] = set()
 
@@ -63,11 +64,24 @@ class Calls:
         """Start nothing any more; what waits is answered that it was not started."""
         self._refusal = why
 
-    def serve(self, batch: Batch, headers: Mapping[str, str], answer: Callable[[bytes], None]) -> None:
-        """Run the requests of a body; `answer` gets the reply's bytes, unless there is nothing to reply."""
+    def serve(self, batch: Batch, headers: Mapping[str, str], body_bytes: int, answer: Callable[[bytes], None]) -> None:
+        """Run the requests of a body of so many bytes; `answer` gets the reply's, unless there is nothing to reply."""
+        if self._unfinished_bytes + body_bytes > self._limits.calls_bytes_max:
+            batch, body_bytes = self._without_room(batch), 0
+        self._unfinished_bytes += body_bytes
         task = asyncio.get_running_loop().create_task(self._serve(batch, headers, answer))
         self.tasks.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(lambda task: self._ended(task, body_bytes))
+
+    def _without_room(self, batch: Batch) -> Batch:
+        """The same requests, to be refused; what they hold is not kept until then."""
+        error = RpcError(
+            jsonrpc.BUSY,
+            f"the bodies of unfinished calls have {self._unfinished_bytes} bytes; nothing was started, try again later",
+        )
+        answered = (entry for entry in batch.entries if isinstance(entry, Invalid) or entry.wants_reply)
+        refused = (entry if isinstance(entry, Invalid) else Invalid(error, entry.id) for entry in answered)
+        return Batch(tuple(refused), batch.in_array)
 
     async def _serve(self, batch: Batch, headers: Mapping[str, str], answer: Callable[[bytes], None]) -> None:
         replies = await asyncio.gather(*(self._reply(entry, headers) for entry in batch.entries))
@@ -119,7 +133,8 @@ class Calls:
         finally:
             self._unfinished -= 1
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _ended(self, task: asyncio.Task[None], body_bytes: int) -> None:
+        self._unfinished_bytes -= body_bytes
         self.tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("answer_failed", peer=str(self._peer), exc_info=error)

@@ -12,6 +12,8 @@ from interlock.wire.pace import Pace
 HEART_BEAT_BYTES = b"\n"
 #: Frames of one connection that are handled before others have their turn.
 _TURN_FRAMES_MAX = 200
+#: How often silence is looked at while it lasts for as long as it may.
+_LOOKS = 4
 
 
 class Receiver(Protocol):
@@ -39,7 +41,7 @@ class Connection(asyncio.Protocol):
         self._parser = Parser(limits)
         self._transport: asyncio.Transport | None = None
         self._timers: dict[str, asyncio.TimerHandle] = {}
-        self._heard_at = 0.0
+        self._silent_looks = 0
         self._pace = Pace(limits)
         self._paused = False
         self._why: str | None = None
@@ -54,12 +56,11 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        self._heard_at = self._now()
         _keep_alive(self.socket)
         self._receiver.connected(self)
 
     def data_received(self, data: bytes) -> None:
-        self._heard_at = self._now()
+        self._silent_looks = 0
         self.has_heard = True
         self._parser.put(data)
         self._read_on()
@@ -93,7 +94,7 @@ class Connection(asyncio.Protocol):
     def _resume(self) -> None:
         assert self._transport is not None
         self._paused = False
-        self._heard_at = self._now()  # what it said meanwhile was not listened to
+        self._silent_looks = 0  # what it said meanwhile was not listened to
         self._read_on()
         if not self._paused and self.is_open:
             self._transport.resume_reading()
@@ -152,7 +153,7 @@ class Connection(asyncio.Protocol):
             # Early by a quarter, so that a strict peer does not count the delay of the way.
             self._send_beats(send_ms * 0.75 / 1000)
         if receive_ms:
-            self._heard_at = self._now()
+            self._silent_looks = 0
             self._watch_silence(receive_ms * self._limits.heartbeat_grace_factor / 1000)
 
     def _send_beats(self, interval_s: float) -> None:
@@ -160,11 +161,19 @@ class Connection(asyncio.Protocol):
             self.after("beat", interval_s, lambda: self._send_beats(interval_s))
 
     def _watch_silence(self, window_s: float) -> None:
-        left = window_s if self._paused else self._heard_at + window_s - self._now()
-        if left > 0:
-            self.after("silence", left, lambda: self._watch_silence(window_s))
-        else:
+        look_s = window_s / _LOOKS
+        late_s = self._now() + 2 * look_s
+        self.after("silence", look_s, lambda: self._look(window_s, late_s))
+
+    def _look(self, window_s: float, late_s: float) -> None:
+        # A look that comes late is not counted: this process, or the machine, stood still, and what the peer sent
+        # meanwhile may be unread. The first one counted may follow right after a byte, so that it takes one more.
+        if self._now() < late_s and not self._paused:
+            self._silent_looks += 1
+        if self._silent_looks > _LOOKS:
             self.cut(f"the peer was silent for {window_s:g} s")
+        else:
+            self._watch_silence(window_s)
 
     @property
     def socket(self) -> socket.socket:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 class Limits:
     """What one side of a connection accepts, and how long it waits.
 
-    Raises ValueError when a bound is not positive or the send buffer cannot hold one largest frame.
+    Raises ValueError when a bound is not positive, or the send buffer cannot hold one largest frame, or the calls
+    one largest body.
     """
 
     #: Frames: header lines, bytes of one line without its end, bytes of a body.
@@ -29,6 +30,8 @@ class Limits:
     #: Server: calls of one connection that run at once, and that wait for their turn.
     calls_running_max: int = 16
     calls_waiting_max: int = 256
+    #: Server: bytes of the bodies of one connection's calls that run or wait (read, they take several times as much).
+    calls_bytes_max: int = 16 * 1024 * 1024
     #: Client: calls without an answer yet.
     calls_pending_max: int = 1024
     #: Server: how long a new connection may take until its CONNECT (and, before that, for TLS).
@@ -40,7 +43,7 @@ class Limits:
     #: Client: the pair it proposes (what it sends, what it wants to receive; 0 = none).
     heartbeat_send_ms: int = 8000
     heartbeat_receive_ms: int = 8000
-    #: A peer is cut after this many of its intervals without a byte.
+    #: A peer is cut after this many of its intervals without a byte, or up to a quarter more.
     heartbeat_grace_factor: float = 2.0
 
     def __post_init__(self) -> None:
@@ -53,6 +56,11 @@ class Limits:
             raise ValueError(
                 f"wire limit send_buffer_bytes_max is {self.send_buffer_bytes_max}, less than one largest "
                 f"frame; give at least {largest}"
+            )
+        if self.calls_bytes_max < self.body_bytes_max:
+            raise ValueError(
+                f"wire limit calls_bytes_max is {self.calls_bytes_max}, less than one largest body; "
+                f"give at least {self.body_bytes_max}"
             )
 
 

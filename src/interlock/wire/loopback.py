@@ -1,6 +1,7 @@
 """Where plain TCP may go: to this machine only."""
 
 import asyncio
+import errno
 import ipaddress
 import socket
 
@@ -16,7 +17,10 @@ async def addresses(host: str, port: int, *, encrypted: bool) -> list[str]:
     name does not resolve.
     """
     loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host or "0.0.0.0", port, type=socket.SOCK_STREAM)
+    try:
+        found = await loop.getaddrinfo(host or "0.0.0.0", port, type=socket.SOCK_STREAM)
+    except UnicodeError as error:  # a label that is empty or too long is not even asked about
+        raise OSError(errno.EINVAL, f"{host!r} is no name of a host") from error
     numeric = list(dict.fromkeys(str(entry[4][0]) for entry in found))
     if not encrypted:
         for address in numeric:

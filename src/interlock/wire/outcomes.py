@@ -95,5 +95,6 @@ def _reason(error: BaseException) -> ConnectReason | None:
         _CertificateRefused: ConnectReason.CERTIFICATE_REFUSED,
         ConnectionError: ConnectReason.NOT_STOMP,
         OSError: ConnectReason.UNREACHABLE,
+        UnicodeError: ConnectReason.UNREACHABLE,  # a name with a label that is empty or too long
     }
     return next((reason for kind, reason in reasons.items() if isinstance(error, kind)), None)

@@ -143,7 +143,7 @@ class Session:
         # Nothing is run whose answer could not be heard: its caller could never learn how it ended.
         if answered and answer_to not in self._sessions.subscriptions:
             return "Subscription not available"
-        self.calls.serve(batch, frame.fields, lambda body: self._answer(answer_to, body))
+        self.calls.serve(batch, frame.fields, len(frame.body), lambda body: self._answer(answer_to, body))
         return None
 
     def _answer(self, destination: str, body: bytes) -> None:

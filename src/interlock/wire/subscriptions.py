@@ -6,7 +6,7 @@ from interlock.wire.destinations import is_within
 from interlock.wire.frames import Frame
 
 #: Headers of a SEND that are for the server, or that its MESSAGE has of its own.
-_NOT_FORWARDED = frozenset(("subscription", "receipt"))
+_NOT_FORWARDED = frozenset(("subscription", "receipt", "content-length"))
 
 
 class Subscriber(Protocol):

@@ -40,8 +40,8 @@ def small_ledger() -> Ledger:
 
 
 def journal_on(files: ForgetfulFiles) -> Journal:
-    """An agent's journal, not opened yet."""
-    return Journal(FOLDER, files, die=die, compact_bytes_min=COMPACT_BYTES_MIN)
+    """An agent's journal, not opened yet; too small to be compacted."""
+    return Journal(FOLDER, files, die=die)
 
 
 Facts = tuple[object, ...]

@@ -46,7 +46,7 @@ class Life:
         self.random = history.random
         self.contents = history.files.history[-1].most()
         tasks = [HostTask.from_entry(entry) for entry in history.said if entry["kind"] == "task"]
-        #: Every record of a task that was done; such a record is never changed.
+        #: Every record of a task that was done; nothing here reverts one.
         self.ends = {task.id: task for task in tasks if task.state.is_done}
         self.task_ids = {task.id for task in tasks}
         self.forbidden_ids = {id for entry in history.said if entry["kind"] == "forbidden" for id in entry["terms"]}

@@ -147,6 +147,33 @@ def program(folder: Path, *lines: str) -> str:
     return str(path)
 
 
+@dataclass(frozen=True)
+class Gate:
+    """Holds up one copy that qemu-img makes, while others go on."""
+
+    folder: Path
+
+    @property
+    def qemu_img(self) -> str:
+        """The program to give to the agent."""
+        held = f'[ "$1" = convert ] && [ -e {self.folder}/shut ] && mv {self.folder}/shut {self.folder}/held'
+        return program(self.folder, f"{held} && while [ -e {self.folder}/held ]; do sleep 0.01; done")
+
+    def shut(self) -> None:
+        """The next copy is held up."""
+        (self.folder / "shut").touch()
+
+    async def reached(self) -> None:
+        """Returns when a copy is held up."""
+        async with asyncio.timeout(WAIT_S):
+            while not (self.folder / "held").exists():
+                await asyncio.sleep(0.01)
+
+    def open(self) -> None:
+        """Lets it go on."""
+        (self.folder / "held").unlink()
+
+
 async def progressed(agent: Asked, task_id: str, percent: int) -> dict[str, Any]:
     """The task's status once it is so far."""
     async with asyncio.timeout(WAIT_S):

@@ -241,3 +241,17 @@ async def test_an_undone_deletion_survives_a_death_at_each_of_its_effects(
         if not death.has_come:
             break
     assert number > 2
+
+
+async def test_a_template_with_children_is_not_deleted_though_its_description_is_lost(tmp_path: Path) -> None:
+    async with asked(tmp_path) as agent:
+        domain = await agent.domain()
+        image, volume = await domain.volume()
+        template = (fresh(), fresh())
+        assert (await domain.copy(image, volume, template, volType=6))[0] == "success"
+        result = await domain.create(fresh(), fresh(), srcImgUUID=template[0], srcVolUUID=template[1])
+        assert result[0] == "success"
+        (domain.images / template[0] / f"{template[1]}.meta").unlink()
+        before = domain.files()
+        assert (await domain.delete(template[0]))[:2] == ("cleanSuccess", Code.IMAGE_HAS_CHILDREN)
+        assert domain.files() == before

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from interlock.agent import durable
 from interlock.verbs import BLANK_ID, Code
 from tests.agent.asked import Domain, fresh
 from tests.agent.verbs.images import (
@@ -16,6 +17,7 @@ from tests.agent.verbs.images import (
     MIB,
     MOVE,
     RAW,
+    Gate,
     Two,
     chain,
     change_meta,
@@ -132,6 +134,60 @@ async def test_a_template_with_children_is_copied_and_not_moved(two: Two) -> Non
     assert result == ("cleanSuccess", 204, f"value={error} abortedcode=204")
     assert two.files() == before
     assert await two.run("Image.move", template[0], operation=COPY) == COPIED
+
+
+@pytest.mark.parametrize("way", ["moved", "replaced"])
+async def test_an_image_that_came_upon_a_template_while_that_was_copied_keeps_it(tmp_path: Path, way: str) -> None:
+    gate = Gate(tmp_path)
+    async with two_domains(tmp_path, qemu_img=gate.qemu_img) as two:
+        plain, (volume,) = await chain(two.source, COW)
+        template = (fresh(), fresh())
+        for domain in (two.source, two.target):
+            await two.source.copy(plain, volume, template, volType=6, dstSdUUID=domain.id)
+        child, (top,) = await chain(two.source, COW, upon=template)
+        gate.shut()
+        if way == "moved":
+            third = await two.asked.domain()
+            params = {**two.target.names(template[0]), "dstSdUUID": third.id, "operation": MOVE}
+            task_id = await two.asked.call("Image.move", params)
+        else:
+            task_id = await two.start("Image.move", template[0], operation=COPY, force=True)
+        await gate.reached()
+        assert await two.run("Image.move", child, operation=COPY) == COPIED
+        before = two.target.files()
+        gate.open()
+        error = f"volume {top} has been built upon image {template[0]} of domain {two.target.id}; remove it first"
+        assert await two.asked.result(task_id) == ("cleanSuccess", 204, f"value={error} abortedcode=204")
+        assert {name for name in two.target.files() if "_new_" not in name} == {
+            name for name in before if "_new_" not in name
+        }
+        assert is_same(two.source.path(child, top), two.target.path(child, top))
+
+
+@pytest.mark.parametrize("method", ["Image.move", "Image.cloneStructure"])
+async def test_the_names_of_the_volumes_are_durable_before_the_image_has_its_name(
+    two: Two, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, volumes = await chain(two.source, COW, COW)
+    made = two.target.images / f"_new_{image}"
+    durably = set[str]()
+    fsync_folder, rename = durable.fsync_folder, durable.rename
+
+    def syncing(path: Path) -> None:
+        fsync_folder(path)
+        if path == made:
+            durably.update(each.name for each in path.iterdir())
+
+    def renaming(source: Path, target: Path) -> None:
+        if source == made:
+            assert durably >= set(volumes)
+        rename(source, target)
+
+    monkeypatch.setattr(durable, "fsync_folder", syncing)
+    monkeypatch.setattr(durable, "rename", renaming)
+    result = await two.run(method, image, **({"operation": COPY} if method == "Image.move" else {}))
+    assert result[0] == "success"
+    assert durably >= set(volumes)
 
 
 async def test_an_image_that_is_there_already_is_replaced_only_by_force(two: Two) -> None:

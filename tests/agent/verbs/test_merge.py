@@ -164,6 +164,43 @@ async def test_a_shared_volume_is_not_merged(domain: Domain, call: Any, place: i
 
 
 @pytest.mark.parametrize("call", [prepare, merge, finalize])
+async def test_a_base_that_is_an_empty_clone_is_not_merged_into_and_stays_illegal(domain: Domain, call: Any) -> None:
+    found = await chain(domain)
+    other = await domain.asked.domain()
+    params = {**domain.names(found.image), "dstSdUUID": other.id}
+    for method, more in (("Image.cloneStructure", {}), ("Image.syncData", {"syncType": "LEAF"})):
+        task_id = await domain.asked.call(method, {**params, **more})
+        assert (await domain.asked.result(task_id))[0] == "success"
+    clone = Chain(other, found.image, found.volumes)
+    before = state(other)
+    assert (await call(clone))[:2] == ("cleanSuccess", Code.PREPARE_ILLEGAL_VOLUME)
+    assert state(other) == before
+
+
+async def test_a_base_of_a_failed_merge_that_was_copied_into_speaks_of_no_merge_any_more(domain: Domain) -> None:
+    found, other = await chain(domain), await chain(domain, 1)
+    base = found.volumes[0]
+    found.describe(base, LEGALITY="ILLEGAL", MERGING=fresh())
+    ends = {"source": other.endpoint(0), "destination": found.endpoint(0)}
+    assert (await job(domain.asked, "SDM.copy_data", **ends))[0] == "success"
+    assert found.meta(base)["LEGALITY"] == "LEGAL"
+    assert "MERGING" not in found.meta(base)
+
+
+async def test_a_top_that_was_extended_since_the_merge_is_not_final(domain: Domain) -> None:
+    found = await chain(domain)
+    base, top = found.volumes
+    assert (await merge(found))[0] == "success"
+    params = {**domain.names(found.image), "volumeID": top, "newSize": 2 * MIB}
+    assert (await domain.asked.result(await domain.asked.call("Volume.extendSize", params)))[0] == "success"
+    before = state(domain)
+    assert (await finalize(found))[:2] == ("cleanSuccess", Code.MERGE_SNAPSHOTS_ERROR)
+    assert state(domain) == before
+    await merge_all(found)
+    assert image_info(found.path(base))["virtual-size"] == 2 * MIB
+
+
+@pytest.mark.parametrize("call", [prepare, merge, finalize])
 async def test_an_illegal_top_is_not_merged_since_its_base_may_have_been_written(domain: Domain, call: Any) -> None:
     found = await chain(domain)
     await merge_all(found)
@@ -315,7 +352,8 @@ async def test_a_merge_that_fails_before_it_commits_is_undone(
     domain: Domain, side: str, legality: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = await chain(domain)
-    found.describe(found.volumes[0], LEGALITY=legality)  # ILLEGAL: as a merge that failed has left it
+    if legality == "ILLEGAL":  # as a merge that failed has left it
+        found.describe(found.volumes[0], LEGALITY=legality, MERGING=fresh())
     undone = await fail_at_each_effect(monkeypatch, lambda: merge(found), lambda: state(domain), side)
     # info of both; the mark, unless it is there; then the commit's own folder
     assert undone == ("cleanFailure", {"LEGAL": 3, "ILLEGAL": 2}[legality])

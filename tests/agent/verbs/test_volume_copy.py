@@ -10,10 +10,12 @@ import pytest
 from interlock.verbs import Code
 from tests.agent.asked import fresh
 from tests.agent.verbs.images import (
+    COPY,
     COW,
     KINDS,
     MIB,
     RAW,
+    Gate,
     Two,
     chain,
     change_meta,
@@ -88,6 +90,37 @@ async def test_force_replaces_nothing_that_others_are_built_upon(two: Two) -> No
     result = await two.source.copy(image, volume, template, force=True)
     assert result[:2] == ("cleanSuccess", Code.CANNOT_DELETE_VOLUME)
     assert two.files() == before
+
+
+async def test_force_replaces_nothing_that_others_are_built_upon_though_its_description_is_lost(two: Two) -> None:
+    image, (volume,) = await chain(two.source, COW)
+    template = (fresh(), fresh())
+    assert await two.source.copy(image, volume, template, volType=6) == COPIED
+    await chain(two.source, COW, upon=template)
+    (two.source.images / template[0] / f"{template[1]}.meta").unlink()
+    before = two.files()
+    result = await two.source.copy(image, volume, template, force=True)
+    assert result[:2] == ("cleanSuccess", Code.CANNOT_DELETE_VOLUME)
+    assert two.files() == before
+
+
+async def test_an_image_that_came_upon_a_volume_while_its_replacement_was_copied_keeps_it(tmp_path: Path) -> None:
+    gate = Gate(tmp_path)
+    async with two_domains(tmp_path, qemu_img=gate.qemu_img) as two:
+        plain, (volume,) = await chain(two.source, COW)
+        template = (fresh(), fresh())
+        for domain in (two.source, two.target):
+            await two.source.copy(plain, volume, template, volType=6, dstSdUUID=domain.id)
+        child, (top,) = await chain(two.source, COW, upon=template)
+        other, (another,) = await chain(two.source, COW)
+        gate.shut()
+        params = two.source.copy_params(other, another, template, dstSdUUID=two.target.id, force=True)
+        task_id = await two.asked.call("Volume.copy", params)
+        await gate.reached()
+        assert (await two.run("Image.move", child, operation=COPY))[0] == "success"
+        gate.open()
+        assert (await two.asked.result(task_id))[:2] == ("cleanSuccess", Code.CANNOT_DELETE_VOLUME)
+        assert is_same(two.source.path(child, top), two.target.path(child, top))
 
 
 async def test_force_replaces_no_link(two: Two) -> None:

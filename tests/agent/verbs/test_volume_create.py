@@ -9,10 +9,11 @@ import pytest
 
 import interlock.agent.storage.domain
 from interlock.agent import durable
+from interlock.agent.durable import FsyncFailed
 from interlock.agent.verbs import volume_create
 from interlock.verbs import Code, VolumeCreate
 from tests.agent.asked import Domain, asked, fresh
-from tests.agent.verbs.dying import Death, carry_through, dying, failing_after
+from tests.agent.verbs.dying import Death, Died, carry_through, dying, failing_after
 from tests.agent.verbs.images import (
     COW,
     MIB,
@@ -162,6 +163,56 @@ async def test_reverting_a_volume_that_was_deleted_since_changes_nothing(domain:
     before = contents(domain)
     assert (await reverted(domain, task_id))[:2] == ("cleanSuccess", Code.ABORTED)
     assert contents(domain) == before
+
+
+async def test_a_parent_whose_size_cannot_be_understood_is_named(domain: Domain) -> None:
+    image, (parent,) = await chain(domain, COW)
+    change_meta(domain, image, parent, CAP="many")
+    code, message = (await domain.create(image, fresh(), srcImgUUID=image, srcVolUUID=parent))[1:]
+    error = f"{domain.path(image, parent)}.meta has no number as CAP; restore it"
+    assert (code, message) == (207, f"value={error} abortedcode=207")
+
+
+async def test_a_description_that_was_left_behind_is_not_taken_for_that_of_the_new_volume(domain: Domain) -> None:
+    image, (_, top) = await chain(domain, COW, COW)
+    domain.path(image, top).unlink()
+    before = contents(domain)
+    code, message = (await domain.create(image, top))[1:]
+    error = f"{domain.path(image, top)}.meta exists already; choose another volume id"
+    assert (code, message) == (212, f"value={error} abortedcode=212")
+    assert contents(domain) == before
+
+
+async def test_a_volume_whose_agent_was_killed_just_after_the_last_rename_is_made_durable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with asked(tmp_path) as agent:
+        domain = await agent.domain()
+    image, volume, task_id = fresh(), fresh(), fresh()
+    described = domain.images / image / f"{volume}.meta"
+    fsync_folder, synced = durable.fsync_folder, list[Path]()
+
+    def dying_there(path: Path) -> None:
+        if described.exists():
+            raise FsyncFailed(path, OSError(0, "the agent is dead"))
+        fsync_folder(path)
+
+    def syncing(path: Path) -> None:
+        fsync_folder(path)
+        synced.append(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(durable, "fsync_folder", dying_there)
+        try:
+            async with asked(tmp_path, setting=dying()) as agent:
+                await agent.call("Volume.create", {**domain.create_params(image, volume), "taskID": task_id})
+                await agent.result(task_id)
+        except* Died:
+            assert described.exists()
+    monkeypatch.setattr(durable, "fsync_folder", syncing)
+    async with asked(tmp_path, setting=dying()) as agent:
+        assert await agent.result(task_id) == SUCCESS
+    assert described.parent in synced
 
 
 @pytest.mark.parametrize("is_after", [False, True], ids=["before", "after"])

@@ -99,7 +99,8 @@ class Journal:
         self._file.fsync()  # what was read is answered to callers, so it must not vanish again
         self._files.fsync_folder(self._path.parent)
         self._note_durable()
-        self._compact_at = max(self._compact_bytes_min, 2 * self._size)
+        # As it was when the file was written anew: with twice the size at each start it would grow by every restart.
+        self._compact_at = max(self._compact_bytes_min, 2 * reading.records[header.entry["entries"]].end)
 
     def _begin_again(self, data: bytes | None, reading: Reading) -> list[Entry]:
         """Begins a new incarnation with what can be saved of a damaged file, which is kept aside."""

@@ -34,7 +34,8 @@ class Salvage:
 def salvage(reading: Reading, *, new_id: str) -> Salvage:
     """Makes a ledger of the records of a damaged journal that can be read.
 
-    Tasks that had not ended are failed, with what they may have left; ended and cleared ones stay so. Every
+    Tasks that had not ended are failed, with what they may have left; ended and cleared ones stay so, also where a
+    gap may hold that a success was reverted: who started them sees another incarnation and counts them as lost. Every
     time-ordered id up to `new_id` is too old to be started. So is every flow up to it of which no term was noted
     after the last gap, since a newer term may have been noted within.
     """

@@ -80,7 +80,15 @@ async def opened(config: AgentConfig, *, publish: Publish, setting: Setting = DE
             uncleared_of_pool=table.uncleared_of_pool,
         )
         locks = ResourceLocks(timeout_s=setting.lock_timeout_s)
-        runner = Runner(table, setting.programs, host, workers=config.workers, locks=locks, die=setting.die)
+        runner = Runner(
+            table,
+            setting.programs,
+            host,
+            workers=config.workers,
+            locks=locks,
+            end_children=end_children,
+            die=setting.die,
+        )
         failure: Exception | None = None
         try:
             async with asyncio.TaskGroup() as group:
@@ -120,5 +128,5 @@ async def _sweep(host: Host, orphans: Sequence[str]) -> None:
         try:
             await end_children(host, task_id)
             await host.blocking(host.children.forget, task_id)
-        except StepFailed as failed:
+        except (StepFailed, OSError) as failed:
             log.error("orphan_not_ended", task_id=task_id, reason=str(failed))

@@ -82,6 +82,7 @@ async def change(
         except NoAnswer as error:
             if not waiting.may_hope(error, away_s_max):
                 raise
+            waiting.check_time()
         await asyncio.sleep(RETRY_S)
 
 
@@ -96,7 +97,7 @@ class _Waiting:
         self._began_s = _now_s()
         #: When the agent gave its latest sign of life.
         self._alive_s: float | None = None
-        self._was_sent = False
+        self._may_be_done = False
         self._is_answered = False
         self._told: tuple[object, ...] = ()
         self._heard: TaskStatus | None = None
@@ -113,6 +114,11 @@ class _Waiting:
         is_passing = error.why in (Why.ABSENT, Why.BUSY, Why.UNKNOWN)
         return is_passing and self._alive_s is not None and _now_s() - self._alive_s <= away_s_max
 
+    def check_time(self) -> None:
+        """Raises TimeoutError once the change was begun and there is no time left to wait for its end."""
+        if self._is_answered and self._timeout_s is not None and _now_s() - self._began_s >= self._timeout_s:
+            raise TimeoutError
+
     async def run(self, client: Client) -> Json:
         """The task once it is over. Raises `NoAnswer` and TimeoutError."""
         self._alive_s = self._alive_s or _now_s()
@@ -128,19 +134,18 @@ class _Waiting:
                 self._tell(task)
             if task["state"] == TaskState.FINISHED:
                 return task
-            if self._timeout_s is not None and _now_s() - self._began_s >= self._timeout_s:
-                raise TimeoutError
+            self.check_time()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_EVERY_S):
                     await self._news.wait()
 
     async def _ask(self, client: Client) -> None:
         """Asks for the change. What is refused because it was done the time before is done."""
-        was_sent, self._was_sent = self._was_sent, True
         try:
             await _call(client, self._method, self._params)
         except NoAnswer as error:
-            if error.why is not Why.REFUSED or not was_sent:
+            if error.why is not Why.REFUSED or not self._may_be_done:
+                self._may_be_done = self._may_be_done or error.why is Why.UNKNOWN
                 raise
         self._is_answered = True
 

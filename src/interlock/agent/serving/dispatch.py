@@ -45,6 +45,7 @@ class Dispatcher:
         except InvalidParams as error:
             raise RpcError(INVALID_PARAMS, str(error)) from None
         except Refused as refused:
+            await self._table.sync()  # the term of a call that was refused is not forgotten either
             raise RpcError(int(refused.code), str(refused)) from None
         except StepFailed as failed:
             raise RpcError(failed.failure.code, failed.failure.error) from None
@@ -129,6 +130,7 @@ class Dispatcher:
             unfinished=self._table.unfinished,
             journal_bytes=self._table.journal_bytes,
             running_s=int(time.monotonic() - self._began_s),
+            damage=self._table.damage,
         )
 
     def _capabilities(self) -> dict[str, Any]:  # Any: JSON values

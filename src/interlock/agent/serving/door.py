@@ -23,7 +23,7 @@ def socket_path(state_dir: Path) -> Path:
 
 
 class GetTasks(Verb):
-    """The tasks, unfinished ones first and of each kind the newest first: `{tasks, total, unfinished}`."""
+    """The tasks, unfinished and then newest first: `{tasks, total, unfinished, journal_damage}`."""
 
     method: ClassVar[str] = "Agent.getTasks"
     limit: Annotated[int, Field(ge=1, le=TASKS_MAX)]

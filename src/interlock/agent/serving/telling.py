@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -20,12 +21,13 @@ class NotOne(Exception):
 
 
 def told_of_all(table: TaskTable, limit: int) -> dict[str, Any]:  # Any: JSON values
-    """At most `limit` tasks, unfinished ones first and then the newest; and how many there are."""
+    """At most `limit` tasks, unfinished ones first and then the newest; how many there are; a damage of the journal."""
     tasks = sorted(_shown(table), key=lambda task: task.id, reverse=True)
     tasks.sort(key=lambda task: task.state.is_done)
     unfinished = sum(not task.state.is_done for task in tasks)
     listed = [_short(task, table.progress(task.id)) for task in tasks[:limit]]
-    return {"tasks": listed, "total": len(tasks), "unfinished": unfinished}
+    damage = asdict(table.damage) if table.damage is not None else None
+    return {"tasks": listed, "total": len(tasks), "unfinished": unfinished, "journal_damage": damage}
 
 
 def find(table: TaskTable, beginning: str) -> HostTask:

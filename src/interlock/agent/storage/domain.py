@@ -37,8 +37,9 @@ def write_meta(path: Path, meta: Meta) -> None:
 def read_meta(path: Path) -> Meta:
     """Reads a description. Raises FileNotFoundError, and `StepFailed` if it is not whole."""
     with path.open("rb") as file:
-        lines = file.read(_META_BYTES_MAX).decode(errors="replace").splitlines()
-    if not lines or lines[-1] != "EOF":
+        text = file.read(_META_BYTES_MAX).decode(errors="replace")
+    lines = text.removesuffix("\n").split("\n")  # `splitlines` would also split at U+2028, which a value may have
+    if lines[-1] != "EOF":
         raise StepFailed(Code.VOLUME_METADATA_READ_ERROR, f"{path} is not whole; restore it or remove the volume")
     return dict(line.split("=", 1) for line in lines[:-1] if "=" in line)
 
@@ -156,11 +157,16 @@ class Domain:
 
     def children_elsewhere(self, image_id: str, volume_ids: Collection[str] | None = None) -> Iterator[str]:
         """Volumes of other images that are built upon volumes of this one; upon all of them, unless some are named."""
-        mine = volume_ids or {path.stem for path in self.image(image_id).glob("*.meta")}
+        mine = volumes_in(self.image(image_id)) if volume_ids is None else volume_ids
         for folder in sorted(self.images.iterdir()):
             is_own = folder.name in (image_id, f"_new_{image_id}")
             if not is_own and not folder.name.startswith("_remove_"):
                 yield from (path.stem for path in _metas(folder) if _parent_id(path) in mine)
+
+
+def volumes_in(folder: Path) -> set[str]:
+    """What volumes an image's folder has anything of, be it only a description or only a file; none if it is absent."""
+    return {path.name.partition(".")[0] for path in folder.glob("*")}
 
 
 def _metas(folder: Path) -> list[Path]:
@@ -236,12 +242,22 @@ class Domains:
             if path == root or (path.is_relative_to(root) and len(path.relative_to(root).parts) <= _DEPTH_MAX):
                 if os.path.realpath(path) != text or not path.is_dir():
                     raise StepFailed(Code.FOLDER_NOT_ALLOWED, f"{text} is not an existing folder without links")
+                _refuse_within_domain(path, root)
                 return path
         raise StepFailed(
             Code.FOLDER_NOT_ALLOWED,
             f"{text} is not one of the agent's folders ({', '.join(map(str, self.roots))}) nor up to "
             f"{_DEPTH_MAX} folders below one",
         )
+
+
+def _refuse_within_domain(path: Path, root: Path) -> None:
+    """Among a domain's images another domain would be taken for one of them, and deleted as such."""
+    for folder in (path, *path.parents):
+        if folder.is_relative_to(root) and Domain(folder).metadata_path.exists():
+            raise StepFailed(
+                Code.FOLDER_NOT_ALLOWED, f"{path} lies in storage domain {folder.name}; choose a folder beside it"
+            )
 
 
 def _domains_below(folder: Path, depth: int) -> Iterator[Domain]:

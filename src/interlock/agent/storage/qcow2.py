@@ -51,7 +51,8 @@ def references(path: Path) -> References:
             raise NotQcow2(f"{path} is shorter than its header")
         (features,) = _FEATURES.unpack_from(head, _FEATURES_AT)
         (header_length,) = struct.unpack_from(">I", head, _LENGTH_AT)
-    extensions = _extensions(path, head, header_length)
+    # They end where the backing name begins: QEMU reads no further, and would guess a format that it does not see.
+    extensions = _extensions(path, head[: name_at or None], header_length)
     backing_format = extensions.get(_BACKING_FORMAT)
     return References(
         size=size,

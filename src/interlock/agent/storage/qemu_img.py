@@ -18,8 +18,10 @@ _INFO_TIMEOUT_S = 30.0
 _SHORT_TIMEOUT_S = 600.0
 #: A hostile image must not make a call eat the host's memory. Threads' stacks count; a copy uses a tenth of it.
 _LIMITS = ("prlimit", "--data=2147483648", "--core=0")
+#: What only reads must not tell more than the agent has room for.
+_TELLING_LIMIT = "--fsize=1048576"
 #: Looking at an image must not take long either.
-_LOOKING_LIMITS = ("prlimit", "--as=2147483648", "--cpu=30", "--core=0")
+_LOOKING_LIMITS = ("prlimit", "--as=2147483648", "--cpu=30", "--core=0", _TELLING_LIMIT)
 _ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C"}
 _FORMATS = {VolumeFormat.COW: "qcow2", VolumeFormat.RAW: "raw"}
 _PROGRESS = re.compile(rb"\((\d{1,3})(?:\.\d+)?/100%\)")
@@ -75,7 +77,7 @@ class QemuImg:
     def check(self, path: Path, kind: VolumeFormat) -> None:
         """Fails unless the image is whole. A raw file has nothing that could be checked."""
         if kind is VolumeFormat.COW:
-            command = [*_LIMITS, self.program, "check", "-q", "-f", "qcow2", str(path)]
+            command = [*_LIMITS, _TELLING_LIMIT, self.program, "check", "-q", "-f", "qcow2", str(path)]
             _run(command, Code.VOLUME_COPY_ERROR, _SHORT_TIMEOUT_S)
 
     def convert_command(
@@ -96,8 +98,8 @@ class QemuImg:
             command += ["-B", backing[0], "-F", _FORMATS[backing[1]]]
         if _takes_direct_io(source[0]):
             command += ["-T", "none"]
-        if _takes_direct_io(target[0]):
-            command += ["-t", "none"]
+        # By itself the copy would end without a flush, and a power cut after that would leave holes in a success.
+        command += ["-t", "none" if _takes_direct_io(target[0]) else "writeback"]
         if preallocate is Preallocate.PREALLOCATED:
             command += ["-o", "preallocation=falloc", "-S", "0"]
         if self.copy_rate_bytes_per_s is not None:
@@ -168,25 +170,30 @@ def reason(error_text: str, code: Code) -> StepFailed:
 
 
 def _run(command: Sequence[str], code: Code, timeout_s: float) -> bytes:
-    try:
-        with failpoints.around("agent_qemu_img"):
-            done = subprocess.run(
-                command,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=timeout_s,
-                check=False,
-                env=_ENVIRONMENT,
-                cwd="/",
-            )
-    except subprocess.TimeoutExpired as error:
-        raise StepFailed(code, f"{' '.join(command)} took longer than {timeout_s:g} s") from error
-    except OSError as error:
-        raise StepFailed(code, f"{command[0]} cannot be run: {error.strerror}") from error
-    if done.returncode != 0:
-        text = " ".join(done.stderr.decode(errors="replace").split())
-        raise reason(text or f"{' '.join(command)} ended with status {done.returncode}", code)
-    return done.stdout
+    # Files in memory, since a limit on the size of files holds for them, and for pipes not.
+    with open(os.memfd_create("output"), "w+b") as output, open(os.memfd_create("error"), "w+b") as error_output:
+        try:
+            with failpoints.around("agent_qemu_img"):
+                done = subprocess.run(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=error_output,
+                    timeout=timeout_s,
+                    check=False,
+                    env=_ENVIRONMENT,
+                    cwd="/",
+                )
+        except subprocess.TimeoutExpired as error:
+            raise StepFailed(code, f"{' '.join(command)} took longer than {timeout_s:g} s") from error
+        except OSError as error:
+            raise StepFailed(code, f"{command[0]} cannot be run: {error.strerror}") from error
+        if done.returncode != 0:
+            error_output.seek(0)
+            error_text = " ".join(error_output.read().decode(errors="replace").split())
+            raise reason(error_text or f"{' '.join(command)} ended with status {done.returncode}", code)
+        output.seek(0)
+        return output.read()
 
 
 def _takes_direct_io(path: Path) -> bool:

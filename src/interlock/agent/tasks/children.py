@@ -167,13 +167,18 @@ class Children:
 
     def of(self, task_id: str) -> list[Child]:
         """All children of a task."""
-        folder = self._folder / task_id
-        found = sorted(folder.iterdir()) if folder.is_dir() else []
+        try:
+            found = sorted((self._folder / task_id).iterdir())
+        except (FileNotFoundError, NotADirectoryError):
+            return []
         return [Child(each, self._own.get(each)) for each in found]
 
     def forget(self, task_id: str) -> None:
-        """Removes what the children of a task, which are over, have left."""
-        for child in self.of(task_id):
+        """Removes what the children of a task have left; not while one runs, which a later agent has to find."""
+        children = self.of(task_id)
+        if any(child.is_running() for child in children):
+            return
+        for child in children:
             process = self._own.pop(child.folder, None)
             if process is not None:
                 process.wait()

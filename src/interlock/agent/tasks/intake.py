@@ -81,9 +81,9 @@ class Intake:
             return known.id
         if verb.is_host_job:
             self._drop_old_host_jobs()
-        self._check_bounds()
         if task_id is not None:
-            self._check_unused(task_id, sender.term)
+            self._check_unused(task_id, sender.term)  # before what may change, and be tried again
+        self._check_bounds()
         task = HostTask(
             id=task_id or str(new_id()),
             method=verb.method,
@@ -102,7 +102,10 @@ class Intake:
     async def run(self, verb: Verb, task_id: str | None, sender: Sender) -> HostTask:
         """Starts a task and waits for its end. Raises `Refused`; a failure is in the returned record."""
         started = await self.start(verb, task_id, sender)
-        task = await asyncio.shield(self._table.ends[started])  # others may wait for the same end
+        ended = self._table.ends.get(started)
+        if ended is None:
+            raise refusals.cleared(started)
+        task = await asyncio.shield(ended)  # others may wait for the same end
         await self._table.sync()
         return task
 

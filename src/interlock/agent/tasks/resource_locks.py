@@ -70,9 +70,11 @@ class ResourceLocks:
             raise
 
     def _withdraw(self, name: str, granted: asyncio.Future[None]) -> None:
-        queue = self._queues[name]
         if granted.done() and not granted.cancelled():
             self._give_back(name)
+            return
+        queue = self._queues.get(name)
+        if queue is None:  # the last holder let go just now, and passed this waiter over
             return
         queue.waiting = deque(entry for entry in queue.waiting if entry[1] is not granted)
         self._grant(name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
@@ -39,6 +39,7 @@ class Runner:
         *,
         workers: int,
         locks: ResourceLocks,
+        end_children: Callable[[Host, str], Awaitable[None]],
         die: Callable[[str], NoReturn],
     ) -> None:
         self._table = table
@@ -46,6 +47,7 @@ class Runner:
         self._host = host
         self._workers = asyncio.Semaphore(workers)
         self._locks = locks
+        self._end_children = end_children
         self._die = die
 
     async def run(self, task_id: str) -> None:
@@ -54,14 +56,13 @@ class Runner:
         try:
             if not task.state.is_done:
                 await self._live(task)
-            if self._host.children.of(task_id):
-                await self._host.blocking(self._host.children.forget, task_id)
             if not task.is_kept:  # whoever waits for it has its record
                 self._table.remove(task_id, is_remembered=False)
         except FsyncFailed as failed:
             self._die(str(failed))
         except Exception:
             log.exception("task_lost_by_a_bug", **named(task))
+            await attempt(partial(self._end_children, self._host, task_id), task)
             error = f"a mistake in the agent; see its log for task {task_id}, and look at the host"
             self._table.give_up(task_id, Failure(Code.GENERAL, error, is_unclean=True))
             await self._table.announce(task_id)
@@ -81,9 +82,13 @@ class Runner:
                 self._table.move(task.id, Inner.FINISHED, code=0, message=success_message(len(program.steps)))
             else:
                 retake = None if had_turn else partial(self._retake, task, held)
-                await Undoing(self._table, program, work, retake).run(failure)
+                end_children = partial(self._end_children, self._host, task.id)
+                await Undoing(self._table, program, work, retake, end_children).run(failure)
+            state = self._table[task.id].state  # once announced the task may be reverted, or cleared and gone
             await self._table.announce(task.id)
-            log.info("task_ended", **named(task), state=self._table[task.id].state.value, failure=failure)
+            log.info("task_ended", **named(task), state=state.value, failure=failure)
+            if self._host.children.of(task.id):
+                await self._host.blocking(self._host.children.forget, task.id)
 
     async def _take_turn(self, task: HostTask, held: AsyncExitStack) -> None:
         """Takes the task's locks and a worker. Raises `StepFailed` if that fails or it is stopped first."""
@@ -118,9 +123,10 @@ class Runner:
         self._advance(task_id, Inner.RUNNING)
         while (task := self._table[task_id]).steps_done < len(program.steps):
             is_past_no_return = program.is_past_no_return(task.steps_done + task.is_begun)
-            if task.is_stopping and not is_past_no_return:
-                raise stopped()
             step = program.steps[task.steps_done]
+            is_unknown = task.is_begun and step.kind is StepKind.ONCE
+            if task.is_stopping and not is_past_no_return and not is_unknown:
+                raise stopped()
             failure = await self._do(step, task, work, len(program.steps))
             if failure is not None:
                 is_unclean = failure.is_unclean or step.is_no_return or is_past_no_return

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from interlock.agent.journal.damage import Damage
 from interlock.agent.journal.journal import Journal
 from interlock.agent.journal.ledger import Ledger
 from interlock.agent.records import Entry, Failure, HostTask
@@ -65,6 +66,11 @@ class TaskTable:
     def journal_bytes(self) -> int:
         """How large the journal is."""
         return self._journal.size_bytes
+
+    @property
+    def damage(self) -> Damage | None:
+        """What was lost of the journal before this one, if that was damaged."""
+        return self._journal.damage
 
     @property
     def unfinished(self) -> int:

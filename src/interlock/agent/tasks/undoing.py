@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any
 
@@ -22,23 +22,33 @@ Retake = Callable[[], Coroutine[Any, Any, None]]
 class Undoing:
     """Brings a task that failed, was stopped or is reverted to its end; also one that an earlier agent left.
 
-    `retake` takes its locks and a worker; None where it has them.
+    `retake` takes its locks and a worker; None where it has them. `end_children` ends its processes.
     """
 
-    def __init__(self, table: TaskTable, program: Program[Any], work: Work[Any], retake: Retake | None) -> None:
+    def __init__(
+        self,
+        table: TaskTable,
+        program: Program[Any],
+        work: Work[Any],
+        retake: Retake | None,
+        end_children: Callable[[], Awaitable[None]],
+    ) -> None:
         self._table = table
         self._program = program
         self._work = work
         self._retake = retake
+        self._end_children = end_children
         self._task_id = work.task_id
 
     async def run(self, failure: Failure) -> None:
         """Ends the task: recovered if all was taken back, failed otherwise, and then it says what may remain."""
         await self._abort(failure)
         if self._task.state is Inner.ABORTING and not self._may_undo():
+            await self._leave_nothing_running()
             self._table.move(self._task_id, Inner.FAILED)
             return
         if self._task.recoveries and not await self._undo_all():
+            await self._leave_nothing_running()
             self._give_up()
             return
         await self._enter_recovering()
@@ -76,6 +86,7 @@ class Undoing:
                 self._note("it could not be undone", refused.failure)
                 return False
         await self._enter_recovering()
+        await self._table.sync()  # a revert may be news to the journal
         while self._task.recoveries and not self._task.is_giving_up:
             await self._undo_latest()
         return not self._task.recoveries
@@ -100,6 +111,12 @@ class Undoing:
             self._note(f"undoing {name!r} failed", failure)
         self._table.change(self._task_id, recoveries=tuple(rest))
         await self._table.sync()
+
+    async def _leave_nothing_running(self) -> None:
+        """A task that is over does not write any more, also where nothing is undone."""
+        failure = await attempt(self._end_children, self._task)
+        if failure is not None:
+            self._note("it may still write", failure)
 
     def _give_up(self) -> None:
         names = ", ".join(map(repr, reversed(self._task.recoveries)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from interlock.agent import durable
 from interlock.agent.records import StepFailed
-from interlock.agent.storage.description import generation
+from interlock.agent.storage.description import described_bytes, generation
 from interlock.agent.storage.domain import Volume, write_meta
 from interlock.agent.storage.image_chain import ILLEGAL, LEGAL, refuse_illegal
 from interlock.agent.storage.qcow2 import references
@@ -21,7 +21,8 @@ def _check(work: Finalizing) -> None:
     subchain.check(work.host, names)
     base, top = _base(work), _top(work)
     refuse_illegal([base])
-    if base.meta().get(subchain.MERGED) != subchain.merged_note(top, generation(base)):
+    is_merged = base.meta().get(subchain.MERGED) == subchain.merged_note(top, generation(base))
+    if not is_merged or described_bytes(base) < described_bytes(top):  # extending the top leaves its generation
         raise StepFailed(
             Code.MERGE_SNAPSHOTS_ERROR,
             f"base {names.base_id} does not hold what top {names.top_id} holds now; merge them first",

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from interlock.agent.journal.damage import Damage
 from interlock.agent.records import StepFailed
 from interlock.agent.storage.domain import Domain, read_meta
 from interlock.agent.tasks.steps import Host
@@ -32,6 +33,8 @@ class AgentFigures:
     unfinished: int
     journal_bytes: int
     running_s: int
+    #: What was lost when the journal's incarnation began.
+    damage: Damage | None
 
 
 def host_stats(host: Host, agent: AgentFigures, *, is_stock: bool) -> Told:
@@ -47,8 +50,24 @@ def host_stats(host: Host, agent: AgentFigures, *, is_stock: bool) -> Told:
         "vmMigrating": 0,
         "storageDomains": _storage_domains(host),
     }
-    ours = {"tasks": agent.tasks, "unfinished": agent.unfinished, "journalBytes": agent.journal_bytes}
+    ours = {
+        "tasks": agent.tasks,
+        "unfinished": agent.unfinished,
+        "journalBytes": agent.journal_bytes,
+        "journalDamage": _damage(agent.damage),
+    }
     return told if is_stock else {**told, CAPABILITY: ours}
+
+
+def _damage(damage: Damage | None) -> Told | None:
+    if damage is None:
+        return None
+    return {
+        "keptAs": damage.kept_as,
+        "atByte": damage.at_byte,
+        "tasksFailed": damage.failed_count,
+        "formerIncarnation": damage.former_incarnation,
+    }
 
 
 def _memory() -> Told:

@@ -33,7 +33,9 @@ def _check(work: Deleting) -> None:
 
 
 def _hide(work: Deleting) -> None:
-    durable.ensure_renamed(_image(work), _hidden(work))
+    deleting.hide_image(_domain(work), work.verb.imageID, work.task_id)
+    if not work.verb.force:
+        deleting.refuse_hidden_parent(_domain(work), work.verb.imageID, work.task_id)
 
 
 def _show_again(work: Deleting) -> None:

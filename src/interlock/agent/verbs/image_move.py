@@ -79,7 +79,7 @@ async def _verify(work: Moving) -> None:
 
 
 def _hide_former(work: Moving) -> None:
-    durable.ensure_renamed(_target(work).image(work.verb.imageID), _hidden(work, _target(work)))
+    _hide(work, _target(work))
 
 
 def _show_former(work: Moving) -> None:
@@ -107,7 +107,7 @@ def _withdraw(work: Moving) -> None:
 
 
 def _hide_source(work: Moving) -> None:
-    durable.ensure_renamed(_source(work).image(work.verb.imageID), _hidden(work, _source(work)))
+    _hide(work, _source(work))
 
 
 def _show_source(work: Moving) -> None:
@@ -123,6 +123,11 @@ async def _remove(work: Moving) -> None:
         report=lambda percent: work.report(_COPIED_PERCENT + percent * (_DONE_PERCENT - _COPIED_PERCENT) // 100),
         code=Code.IMAGE_DELETE_ERROR,
     )
+
+
+def _hide(work: Moving, domain: Domain) -> None:
+    deleting.hide_image(domain, work.verb.imageID, work.task_id)
+    deleting.refuse_hidden_parent(domain, work.verb.imageID, work.task_id)
 
 
 def _hidden(work: Moving, domain: Domain) -> Path:

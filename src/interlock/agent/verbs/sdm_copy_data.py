@@ -18,6 +18,7 @@ from interlock.agent.tasks.resource_locks import Resource
 from interlock.agent.tasks.steps import Program, Step, StepKind, Work, blocking, domain_resource, image_resource
 from interlock.agent.work.attending import attend, end_children
 from interlock.agent.work.publishing import discard_part, prepare_part
+from interlock.agent.work.subchain import MERGING
 from interlock.verbs import Code, SdmCopyData, VolumeEndpoint, VolumeFormat, VolumeType
 
 Copying = Work[SdmCopyData]
@@ -91,7 +92,8 @@ def _describe(work: Copying) -> None:
     """Writes the new description aside, so that a full disk is found out while there is a way back."""
     target = _target(work)
     changed = {"LEGALITY": LEGAL, "GEN": str(following(generation(target)))}
-    write_meta(_described(target), {**target.meta(), **changed})
+    kept = {key: value for key, value in target.meta().items() if key != MERGING}
+    write_meta(_described(target), {**kept, **changed})
 
 
 def _discard_description(work: Copying) -> None:

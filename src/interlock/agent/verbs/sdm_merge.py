@@ -21,8 +21,6 @@ Merging = Work[SdmMerge]
 
 #: How often a commit is begun anew whose program was lost.
 _COMMITS_MAX = 3
-#: The key by which a base that was LEGAL says which task has marked it.
-_MERGING = "MERGING"
 
 
 def _check(work: Merging) -> None:
@@ -42,14 +40,14 @@ def _mark(work: Merging) -> None:
     """Read by itself, the base is neither the former nor the new one until the merge is over."""
     base = _base(work)
     if base.meta().get("LEGALITY") == LEGAL:
-        write_meta(base.meta_path, {**base.meta(), "LEGALITY": ILLEGAL, _MERGING: work.task_id})
+        write_meta(base.meta_path, {**base.meta(), "LEGALITY": ILLEGAL, subchain.MERGING: work.task_id})
     durable.fsync_folder(base.path.parent)
 
 
 def _unmark(work: Merging) -> None:
     base = _base(work)
-    if base.meta().get(_MERGING) == work.task_id:
-        write_meta(base.meta_path, {**_without(base, _MERGING), "LEGALITY": LEGAL})
+    if base.meta().get(subchain.MERGING) == work.task_id:
+        write_meta(base.meta_path, {**_without(base, subchain.MERGING), "LEGALITY": LEGAL})
     durable.fsync_folder(base.path.parent)
 
 
@@ -92,7 +90,7 @@ def _settle(work: Merging) -> None:
     durable.fsync_file(base.path)
     now_at = following(generation(base))
     settled = {"LEGALITY": LEGAL, "GEN": str(now_at), subchain.MERGED: subchain.merged_note(top, now_at)}
-    write_meta(base.meta_path, {**_without(base, _MERGING), **settled})
+    write_meta(base.meta_path, {**_without(base, subchain.MERGING), **settled})
 
 
 def _without(volume: Volume, key: str) -> dict[str, str]:

@@ -53,8 +53,11 @@ def _refuse_irreplaceable(work: Copying) -> None:
     target = _target(work)
     if target.path.is_symlink() or (target.path.exists() and not target.path.is_file()):
         raise StepFailed(Code.IMAGE_NOT_OURS, f"{target.path} is not a regular file")
-    if target.exists():
-        lineage.refuse_children(_target_domain(work), work.verb.dstImgUUID, [work.verb.dstVolUUID])
+    _refuse_children(work)
+
+
+def _refuse_children(work: Copying) -> None:
+    lineage.refuse_children(_target_domain(work), work.verb.dstImgUUID, [work.verb.dstVolUUID])
 
 
 async def _copy(work: Copying) -> None:
@@ -82,6 +85,7 @@ def _verify(work: Copying) -> None:
 
 def _set_aside(work: Copying) -> None:
     replacing.set_aside(_target(work), work.task_id)
+    _refuse_children(work)  # an image that is built upon the volume may have come into the domain during the copy
 
 
 def _put_back(work: Copying) -> None:
@@ -103,7 +107,7 @@ def _publish(work: Copying) -> None:
 
 
 def _withdraw(work: Copying) -> None:
-    lineage.refuse_children(_target_domain(work), work.verb.dstImgUUID, [work.verb.dstVolUUID])
+    _refuse_children(work)
     withdraw(_target(work))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from interlock.agent import durable
 from interlock.agent.records import StepFailed
 from interlock.agent.storage import lineage
+from interlock.agent.storage.description import described_bytes
 from interlock.agent.storage.domain import CHAIN_MAX, Domain, Volume
 from interlock.agent.storage.image_chain import refuse_illegal
 from interlock.agent.tasks.resource_locks import Resource
@@ -21,15 +22,14 @@ def _check(work: Creating) -> None:
     parent = _parent(work)
     if parent is None:
         return
-    meta = parent.meta()
-    place = meta.get("VOLTYPE")
+    place = parent.meta().get("VOLTYPE")
     is_own = work.verb.srcImgUUID == work.verb.imageID
     if place != VolumeType.SHARED.name and not (is_own and place == VolumeType.LEAF.name):
         raise StepFailed(
             Code.VOLUME_NON_SHAREABLE,
             f"volume {parent.path.name} is {place}; a parent must be SHARED, or this image's LEAF",
         )
-    if int(meta.get("CAP", "0")) > work.verb.size:
+    if described_bytes(parent) > work.verb.size:
         raise StepFailed(Code.VOLUME_CREATION_ERROR, f"size {work.verb.size} is less than its parent's")
     chain = _domain(work).check_chain(parent)
     refuse_illegal(chain)
@@ -72,7 +72,11 @@ def _publish(work: Creating) -> None:
 
 
 def _is_published(work: Creating) -> bool:
-    return _volume(work).exists()
+    volume = _volume(work)
+    if volume.exists():
+        durable.fsync_folder(volume.path.parent)  # an agent that was killed just after the renames may not have
+        return True
+    return False
 
 
 def _withdraw(work: Creating) -> None:

@@ -40,6 +40,8 @@ def _hide(work: Deleting) -> None:
         _rename_all(reversed(_pieces(image, volume_id)), hidden)
     durable.fsync_folder(hidden)  # an agent that was killed just after a rename may not have come to it
     durable.fsync_folder(image)
+    if not work.verb.force:  # an image that is built upon a volume may have come into the domain since the check
+        lineage.refuse_children(_domain(work), work.verb.imageID, _volume_ids(work))
 
 
 def _show_again(work: Deleting) -> None:

@@ -10,12 +10,13 @@ from pathlib import Path
 
 from interlock.agent import durable
 from interlock.agent.records import StepFailed
+from interlock.agent.storage.description import preallocation
 from interlock.agent.storage.domain import Volume, write_meta
 from interlock.agent.storage.image_chain import refuse_illegal
 from interlock.agent.tasks.resource_locks import Resource
 from interlock.agent.tasks.steps import Program, Step, StepKind, Work, blocking, domain_resource, image_resource
 from interlock.agent.work.attending import attend, end_children
-from interlock.verbs import Code, Preallocate, VolumeExtendSize, VolumeType
+from interlock.verbs import Code, VolumeExtendSize, VolumeType
 
 Extending = Work[VolumeExtendSize]
 
@@ -67,8 +68,9 @@ async def _extend(work: Extending) -> None:
 
 def _command(work: Extending) -> list[str]:
     volume = _volume(work)
-    preallocate = Preallocate[volume.meta().get("TYPE", Preallocate.SPARSE.name)]
-    return work.host.qemu_img.resize_command(volume.path, volume.format, _new_size(work), preallocate=preallocate)
+    return work.host.qemu_img.resize_command(
+        volume.path, volume.format, _new_size(work), preallocate=preallocation(volume)
+    )
 
 
 def _settle(work: Extending) -> None:

@@ -65,7 +65,8 @@ async def attend(
 async def end_children(host: Host, task_id: str) -> None:
     """Ends all children of a task. Raises `StepFailed` if one cannot be ended."""
     for child in await host.blocking(host.children.of, task_id):
-        await _end(host, child)
+        with suppress(FileNotFoundError):  # forgotten meanwhile: it is over
+            await _end(host, child)
 
 
 async def _end(host: Host, child: Child) -> None:

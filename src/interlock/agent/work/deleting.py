@@ -11,7 +11,7 @@ from pathlib import Path
 
 from interlock.agent import durable
 from interlock.agent.records import StepFailed
-from interlock.agent.storage.domain import Domain
+from interlock.agent.storage.domain import Domain, volumes_in
 from interlock.agent.tasks.steps import Host
 from interlock.agent.work.erasing import erase
 from interlock.verbs import Code
@@ -26,6 +26,26 @@ def all_hidden(domain: Domain, image_id: str) -> list[Path]:
     """The folders in which something of the image lies out of the way, whoever put it there."""
     found = [path for name in (f"_remove_{image_id}", f"_remove_{image_id}.*") for path in domain.images.glob(name)]
     return sorted(path for path in found if path.is_dir() and not path.is_symlink())
+
+
+def hide_image(domain: Domain, image_id: str, task_id: str) -> None:
+    """Renames an image, if it is there, out of the way."""
+    durable.ensure_renamed(domain.image(image_id), hidden(domain, image_id, task_id))
+
+
+def refuse_hidden_parent(domain: Domain, image_id: str, task_id: str) -> None:
+    """Raises `StepFailed` (IMAGE_HAS_CHILDREN) if other images are built upon the one that was put out of the way.
+
+    An image may have been copied into the domain since that was looked at first. Whoever copies one describes its
+    volumes before he looks for the last time whether its template is there: of him and us one sees the other.
+    """
+    volume_ids = volumes_in(hidden(domain, image_id, task_id))
+    child = next(domain.children_elsewhere(image_id, volume_ids), None)
+    if child is not None:
+        raise StepFailed(
+            Code.IMAGE_HAS_CHILDREN,
+            f"volume {child} has been built upon image {image_id} of domain {domain.path.name}; remove it first",
+        )
 
 
 async def remove_hidden(

@@ -56,7 +56,10 @@ def discard(domain: Domain, image_id: str) -> None:
 
 def publish(domain: Domain, image_id: str) -> None:
     """Gives the image its name, all at once; one that has it keeps it."""
-    durable.ensure_renamed(aside(domain, image_id), domain.image(image_id))
+    folder = aside(domain, image_id)
+    if folder.is_dir():
+        durable.fsync_folder(folder)  # for the names of the volumes, which programs have made
+    durable.ensure_renamed(folder, domain.image(image_id))
 
 
 def withdraw(domain: Domain, image_id: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from interlock.verbs import BLANK_ID, Code, Preallocate, VolumeFormat, VolumeTyp
 
 def refuse_existing(volume: Volume) -> None:
     """Raises `StepFailed` (VOLUME_ALREADY_EXISTS) if anything has the volume's name."""
-    if volume.path.exists() or volume.path.is_symlink():
-        raise StepFailed(Code.VOLUME_ALREADY_EXISTS, f"{volume.path} exists already; choose another volume id")
+    for path in (volume.path, volume.meta_path):
+        if os.path.lexists(path):
+            raise StepFailed(Code.VOLUME_ALREADY_EXISTS, f"{path} exists already; choose another volume id")
 
 
 def prepare_part(volume: Volume) -> Path:

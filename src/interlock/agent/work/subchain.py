@@ -14,6 +14,8 @@ from interlock.verbs import Code, Subchain, VolumeType
 
 #: The key by which a base says whose data was merged into it, while that is so.
 MERGED = "MERGED"
+#: The key by which a base that was LEGAL says which task has begun to merge into it, until a merge is over.
+MERGING = "MERGING"
 
 
 def base(host: Host, subchain: Subchain) -> Volume:
@@ -29,7 +31,8 @@ def top(host: Host, subchain: Subchain) -> Volume:
 def check(host: Host, subchain: Subchain) -> None:
     """Raises `StepFailed` unless the top is built upon the base, alone, and both are whole and may be changed.
 
-    The base may be ILLEGAL: that is what a merge that failed leaves, and the next one mends.
+    The base may be ILLEGAL by a merge that failed, which the next one mends; not by anything else, such as being
+    an empty clone.
     """
     domain = host.domains.usable(subchain.sd_id)
     lower, upper = base(host, subchain), top(host, subchain)
@@ -39,7 +42,7 @@ def check(host: Host, subchain: Subchain) -> None:
                 Code.SHARED_VOLUME_NON_WRITABLE,
                 f"volume {volume.path.name} is SHARED: others are built upon it; it cannot be merged",
             )
-    refuse_illegal([upper])
+    refuse_illegal([upper] if MERGING in lower.meta() else [upper, lower])
     chain = domain.check_chain(upper)
     others = [child for child in legal_children(domain, lower) if child != upper]
     if (

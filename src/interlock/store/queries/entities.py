@@ -7,6 +7,7 @@ from sqlalchemy import Connection, bindparam, literal_column, select, update
 
 from interlock.model.records import EntityRecord, EntityRefRecord
 from interlock.model.refs import Ref
+from interlock.model.text import is_storable
 from interlock.store import tables
 from interlock.store.queries.by_ref import as_id, rows_by_ref
 from interlock.store.statements import execute, execute_many
@@ -50,6 +51,8 @@ def get(connection: Connection, refs: Iterable[Ref[Any]]) -> dict[Ref[Any], Enti
 
 def by_name(connection: Connection, type: str, name: str) -> EntityRecord | None:
     """The entity of that type and name."""
+    if not (is_storable(type) and is_storable(name)):
+        return None
     rows = execute(connection, _BY_NAME, {"kind": type, "called": name})
     return _entity(rows[0]) if rows else None
 

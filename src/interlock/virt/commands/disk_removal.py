@@ -80,7 +80,7 @@ class RemoveImage(Command[None], name="disk.remove_image"):
         tasks = db.tasks(self)
         if not tasks:
             db.restore()
-        elif said_for_sure(tasks, Code.IMAGE_DOES_NOT_EXIST_IN_SD):
+        elif said_for_sure(tasks, failure, Code.IMAGE_DOES_NOT_EXIST_IN_SD):
             # What the host says is not there cannot be removed, ever: only the row was left of the disk.
             db.log(f"disk {db.get(self.disk).name} had no image any more; its row is removed", warning=True)
             forget_disk(db, self.disk)

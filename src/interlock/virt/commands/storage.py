@@ -110,7 +110,8 @@ class DetachStorageDomain(Command[None], name="storage.detach"):
 
     def end_with_failure(self, db: Tx, failure: Failure) -> Plan:
         tasks, domain = db.tasks(self), db.get(self.domain)
-        if said_for_sure(tasks, Code.STORAGE_DOMAIN_DOES_NOT_EXIST, Code.STORAGE_DOMAIN_NOT_MEMBER_OF_POOL):
+        gone = (Code.STORAGE_DOMAIN_DOES_NOT_EXIST, Code.STORAGE_DOMAIN_NOT_MEMBER_OF_POOL)
+        if said_for_sure(tasks, failure, *gone):
             # What the host does not have cannot be detached, ever: only the row was left of the domain.
             host = db.get(domain.host).name
             db.log(f"host {host} had no storage domain {domain.name} any more; its row is removed", warning=True)

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from interlock.store.types import Id
+from interlock.store.types import Id, Text
 
 
 def create_engines() -> None:
@@ -14,7 +14,7 @@ def create_engines() -> None:
         sa.Column("seq", sa.BigInteger(), nullable=False),
         sa.Column("started_at", sa.BigInteger(), nullable=False),
         sa.Column("ended_at", sa.BigInteger(), nullable=True),
-        sa.Column("host", sa.Text(), nullable=False),
+        sa.Column("host", Text(), nullable=False),
         sa.Column("pid", sa.BigInteger(), nullable=False),
         sa.CheckConstraint("epoch >= 1 AND seq >= 0", name="engines_counters"),
         sa.PrimaryKeyConstraint("id"),
@@ -25,14 +25,14 @@ def create_engines() -> None:
 def create_entities() -> None:
     op.create_table(
         "entities",
-        sa.Column("type", sa.Text(), nullable=False),
+        sa.Column("type", Text(), nullable=False),
         sa.Column("id", Id(), nullable=False),
         sa.Column("version", sa.BigInteger(), nullable=False),
         sa.Column("links", sa.BigInteger(), nullable=False),
-        sa.Column("name", sa.Text(), nullable=True),
-        sa.Column("status", sa.Text(), nullable=True),
+        sa.Column("name", Text(), nullable=True),
+        sa.Column("status", Text(), nullable=True),
         sa.Column("schema", sa.BigInteger(), nullable=False),
-        sa.Column("body_json", sa.Text(), nullable=False),
+        sa.Column("body_json", Text(), nullable=False),
         sa.CheckConstraint("version >= 0 AND links >= 0", name="entities_counters"),
         sa.PrimaryKeyConstraint("type", "id"),
         sa.UniqueConstraint("type", "name"),
@@ -42,10 +42,10 @@ def create_entities() -> None:
 def create_entity_refs() -> None:
     op.create_table(
         "entity_refs",
-        sa.Column("origin_type", sa.Text(), nullable=False),
+        sa.Column("origin_type", Text(), nullable=False),
         sa.Column("origin_id", Id(), nullable=False),
-        sa.Column("field", sa.Text(), nullable=False),
-        sa.Column("target_type", sa.Text(), nullable=False),
+        sa.Column("field", Text(), nullable=False),
+        sa.Column("target_type", Text(), nullable=False),
         sa.Column("target_id", Id(), nullable=False),
         sa.ForeignKeyConstraint(
             ["origin_type", "origin_id"],

@@ -1,4 +1,4 @@
-"""Version 1: the triggers that refuse illegal moves, for SQLite."""
+"""Version 1: the triggers that refuse illegal moves, for either database."""
 
 SQLITE_TRIGGERS = (
     """CREATE TRIGGER command_entities_moves BEFORE UPDATE OF state ON command_entities
@@ -73,4 +73,74 @@ WHEN OLD.outcome IS NOT NULL AND (OLD.outcome IS NOT NEW.outcome OR OLD.ended_at
 BEGIN
   SELECT RAISE(ABORT, 'the end of a task cannot be changed');
 END""",
+)
+
+POSTGRESQL_TRIGGERS = (
+    """CREATE FUNCTION command_entities_moves() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF (OLD.state, NEW.state) IN (
+    ('VALIDATING', 'PENDING'),
+    ('EXECUTING', 'PENDING'),
+    ('EXECUTING', 'VALIDATING'),
+    ('COMPENSATING', 'PENDING'),
+    ('COMPENSATING', 'VALIDATING'),
+    ('COMPENSATING', 'EXECUTING'),
+    ('FINALIZING', 'PENDING'),
+    ('FINALIZING', 'VALIDATING'),
+    ('FINALIZING', 'EXECUTING'),
+    ('FINALIZING', 'COMPENSATING'),
+    ('ENDED', 'PENDING'),
+    ('ENDED', 'VALIDATING'),
+    ('ENDED', 'EXECUTING'),
+    ('ENDED', 'COMPENSATING'),
+    ('ENDED', 'FINALIZING')
+  ) THEN
+    RAISE EXCEPTION USING ERRCODE = 'integrity_constraint_violation',
+      MESSAGE = 'a command cannot go from ' || OLD.state || ' to ' || NEW.state;
+  END IF;
+  RETURN NEW;
+END $$""",
+    """CREATE TRIGGER command_entities_moves BEFORE UPDATE OF state ON command_entities
+FOR EACH ROW EXECUTE FUNCTION command_entities_moves()""",
+    """CREATE FUNCTION command_entities_end() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF OLD.state = 'ENDED' AND (OLD.result IS DISTINCT FROM NEW.result OR OLD.ended_at IS DISTINCT FROM NEW.ended_at) THEN
+    RAISE EXCEPTION USING ERRCODE = 'integrity_constraint_violation',
+      MESSAGE = 'the end of a command cannot be changed';
+  END IF;
+  RETURN NEW;
+END $$""",
+    """CREATE TRIGGER command_entities_end BEFORE UPDATE OF result, ended_at ON command_entities
+FOR EACH ROW EXECUTE FUNCTION command_entities_end()""",
+    """CREATE FUNCTION async_tasks_moves() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF (OLD.state, NEW.state) IN (
+    ('Polling', 'Initializing'),
+    ('Ended', 'Initializing'),
+    ('Ended', 'Polling'),
+    ('ClearFailed', 'Initializing'),
+    ('ClearFailed', 'Polling'),
+    ('ClearFailed', 'Ended'),
+    ('Cleared', 'Initializing'),
+    ('Cleared', 'Polling'),
+    ('Cleared', 'Ended'),
+    ('Cleared', 'ClearFailed')
+  ) THEN
+    RAISE EXCEPTION USING ERRCODE = 'integrity_constraint_violation',
+      MESSAGE = 'a task cannot go from ' || OLD.state || ' to ' || NEW.state;
+  END IF;
+  RETURN NEW;
+END $$""",
+    """CREATE TRIGGER async_tasks_moves BEFORE UPDATE OF state ON async_tasks
+FOR EACH ROW EXECUTE FUNCTION async_tasks_moves()""",
+    """CREATE FUNCTION async_tasks_end() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF OLD.outcome IS NOT NULL AND (OLD.outcome IS DISTINCT FROM NEW.outcome OR OLD.ended_at IS DISTINCT FROM NEW.ended_at) THEN
+    RAISE EXCEPTION USING ERRCODE = 'integrity_constraint_violation',
+      MESSAGE = 'the end of a task cannot be changed';
+  END IF;
+  RETURN NEW;
+END $$""",
+    """CREATE TRIGGER async_tasks_end BEFORE UPDATE OF outcome, ended_at ON async_tasks
+FOR EACH ROW EXECUTE FUNCTION async_tasks_end()""",
 )

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from interlock.store.migrations.v0001 import flows, ownership, shown
-from interlock.store.migrations.v0001.triggers import SQLITE_TRIGGERS
+from interlock.store.migrations.v0001.triggers import POSTGRESQL_TRIGGERS, SQLITE_TRIGGERS
 
 revision = "0001"
 down_revision = None
@@ -29,6 +29,6 @@ def upgrade() -> None:
     flows.create_business_entity_snapshot()
     ownership.create_entities()
     ownership.create_entity_refs()
-    if op.get_context().dialect.name == "sqlite":
-        for trigger in SQLITE_TRIGGERS:
-            op.execute(sa.text(trigger))
+    is_sqlite = op.get_context().dialect.name == "sqlite"
+    for statement in SQLITE_TRIGGERS if is_sqlite else POSTGRESQL_TRIGGERS:
+        op.execute(sa.text(statement))
