@@ -83,11 +83,8 @@ def _force(flow: Flow, command: CommandRecord, settlement: Settlement, now: int)
     if is_success:
         _check_may_succeed(command)
     below = [each for each in _subtree(flow, command) if each.state is not State.ENDED]
-    left = [
-        task
-        for task in flow.tasks.values()
-        if task.outcome is None and any(task.command_id == each.id for each in below)
-    ]
+    ids = {each.id for each in below}
+    left = [task for task in flow.tasks.values() if task.outcome is None and task.command_id in ids]
     if left and not settlement.leave_tasks:
         raise Refused(_may_run(command, left))
     has_begun = command.started_at is not None
