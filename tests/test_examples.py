@@ -81,6 +81,16 @@ def test_the_first_command_behind_a_server(tmp_path: Path) -> None:
         first = interlock(state, "run", "site.publish", "site=shop", "version=v1", f"source={good}", "--wait")
         assert first[0] == 0
         before = listed(state, "entity", "site", "shop")
+        planned = interlock(state, "run", "site.publish", "site=shop", "version=v2", f"source={bad}", "--plan")
+        assert planned == (
+            0,
+            "site.publish: Publish v2 of site shop [at once]\n"
+            "  locks site shop (exclusive)\n"
+            "  site.copy_files: site.copy_files [at once; step COPY_FILES]\n"
+            "    locks release shop-v2 (shared)\n"
+            "    task copy_files in this process\n"
+            "  site.go_live: site.go_live [later; step GO_LIVE; after site.copy_files#0]\n",
+        )
         second = interlock(state, "run", "site.publish", "site=shop", "version=v2", f"source={bad}", "--wait")
         assert second[0] == 1
         refused = interlock(state, "run", "site.publish", "site=shop", "version=v1", f"source={good}", "--wait")

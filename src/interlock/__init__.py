@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from interlock.command import Child, Command, Local, Reader, TaskResult, Tx
+from interlock.model.decisions import Decision
 from interlock.model.entities import Endpoint, Entity
 from interlock.model.errors import (
     Bug,
@@ -25,7 +26,8 @@ from interlock.secrets import Secret
 
 if TYPE_CHECKING:
     from interlock.catalog import Catalog
-    from interlock.coordinator.coordinator import CommandFailed, Coordinator, Job
+    from interlock.coordinator.coordinator import Coordinator
+    from interlock.coordinator.job import CommandFailed, Job
 
 __all__ = [
     "NOTHING",
@@ -37,6 +39,7 @@ __all__ = [
     "Command",
     "CommandFailed",
     "Coordinator",
+    "Decision",
     "Endpoint",
     "Entity",
     "Failure",
@@ -77,8 +80,8 @@ __all__ = [
 _LATE = {
     "Catalog": "interlock.catalog",
     "Coordinator": "interlock.coordinator.coordinator",
-    "CommandFailed": "interlock.coordinator.coordinator",
-    "Job": "interlock.coordinator.coordinator",
+    "CommandFailed": "interlock.coordinator.job",
+    "Job": "interlock.coordinator.job",
 }
 
 

@@ -46,7 +46,8 @@ def serve(config: ServeConfig) -> None:
 
 
 async def _serve(config: ServeConfig, catalog: "Catalog") -> None:
-    from interlock.coordinator.coordinator import Coordinator, Settings
+    from interlock.coordinator.coordinator import Coordinator
+    from interlock.coordinator.settings import Settings
     from interlock.coordinator.watched import Patience
     from interlock.rest.api import create_app
     from interlock.rest.serving import listen

@@ -4,11 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 
+from interlock.model.decisions import Decision
 from interlock.model.errors import InvalidInput, Locked, Refused
 from interlock.model.states import Result
 from interlock.store.database import Database
@@ -30,7 +32,48 @@ def test_run_prints_the_job(server: Server, interlock: Interlock) -> None:
         "version": None,
         "correlation_id": "t-1",
         "user": "ann",
+        "priority": 0,
     }
+
+
+def test_run_shows_the_plan(server: Server, interlock: Interlock) -> None:
+    ran = interlock("run", "vm.remove", "vm=web1", "--plan")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.splitlines() == [
+        "vm.remove: Remove VM web1 [at once]",
+        f"  locks vm web1 (exclusive), disk {UUID(int=2)} (shared, held by another)",
+        "  disk.remove: Remove disk d1 [at once; step DISK; group 1, at most 2 at a time, stops on failure; "
+        "up to 3 attempts; no return; best effort]",
+        "    task Image.delete on host h1 [step DELETE_IMAGE]",
+        "  disk.remove: Remove disk d1 [later; step DISK; after disk.remove#0; alternative of choice 1; no return; "
+        "best effort]",
+    ]
+    assert server.coordinator.asked == [{"name": "vm.remove", "parameters": {"vm": "web1"}, "version": None}]
+
+
+def test_a_plan_that_is_refused_ends_as_the_command_would(server: Server, interlock: Interlock) -> None:
+    server.coordinator.preview = replace(server.coordinator.preview, refusals=("VM web1 is UP; stop it first",))
+    ran = interlock("run", "vm.remove", "vm=web1", "--plan", "-o", "json")
+    assert (ran.code, ran.err) == (1, "interlock: VM web1 is UP; stop it first\n")
+    assert json.loads(ran.out)["refusals"] == ["VM web1 is UP; stop it first"]
+    assert interlock("run", "vm.remove", "vm=web1", "--plan", "--wait").code == 64
+
+
+@pytest.mark.parametrize("decision", Decision)
+def test_a_job_that_needs_a_person_is_settled(server: Server, interlock: Interlock, decision: Decision) -> None:
+    command = str(UUID(int=5))
+    more = [] if decision is Decision.RETRY else ["--leave-tasks"]
+    ran = interlock("job", decision, JOB, "--reason", "looked at it", "--command", command, *more)
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.splitlines()[1].startswith(JOB)
+    assert server.coordinator.asked == [
+        {"job_id": picture.RUNNING_JOB, "decision": decision, "by": "ann", "reason": "looked at it",
+         "command_id": UUID(int=5), "leave_tasks": bool(more)},
+    ]  # fmt: skip
+    server.coordinator.answer = Refused("tasks may still run")
+    ran = interlock("job", decision, JOB, "--reason", "x")
+    assert (ran.code, ran.err) == (1, "interlock: tasks may still run\n")
+    assert interlock("job", decision, JOB).code == 64
 
 
 def test_run_keeps_the_key_that_is_given(server: Server, interlock: Interlock) -> None:

@@ -30,7 +30,7 @@ from interlock import (
     parallel,
     part,
 )
-from interlock.coordinator.coordinator import Settings
+from interlock.coordinator.settings import Settings
 from interlock.coordinator.watched import Patience
 from interlock.invariants.checking import check
 from interlock.vdsm import BLANK_ID, ImageDelete, SdmMerge, StorageDomainCreate, Subchain, VolumeGetInfo

@@ -5,9 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
+from interlock import Decision, Refused
+from interlock.coordinator.recovery import load
+from interlock.core.flow import Flow
+from interlock.core.narration import raise_attention
 from interlock.wire.authority import Authority
 from interlock.wire.server import Call
 from interlock.wire.tls import server_context
@@ -202,3 +207,28 @@ async def test_a_host_that_does_not_take_our_certificate_is_sent_nothing(tmp_pat
         assert f"cannot connect to 127.0.0.1:{host.port}: certificate refused (" in failure.message
         assert driven.tasks(job.id) == [("Cleared", "REFUSED")]
         assert host.calls == []
+
+
+async def test_what_was_left_by_a_person_is_never_sent(tmp_path: Path) -> None:
+    async with hosting() as host, Driven(tmp_path).opened() as driven:
+        await host.shut()
+        thing = await driven.thing(host.port)
+        job = await driven.delete(thing, images(2))
+        await eventually("it is known to be unreachable", lambda: "refused" in last_error(driven))
+
+        def park(flow: Flow) -> None:
+            raise_attention(flow, flow.root, "look", 1)
+
+        await driven.coordinator._engine.errand(job.id, park, lambda connection: load(connection, job.id))
+        with pytest.raises(Refused, match=r"may still run: Image.delete on host:.*; wait for their end"):
+            await driven.coordinator.settle(job.id, Decision.FORCE_FAILURE, by="ann", reason="x")
+        await driven.coordinator.settle(job.id, Decision.FORCE_FAILURE, by="ann", reason="x", leave_tasks=True)
+        await failure_of(job)
+        assert driven.tasks(job.id, "state, outcome, incarnation") == [("Cleared", "UNKNOWN", None)] * 2
+        assert driven.coordinator.hosts()[0]["waiting_tasks"] == 0
+        await host.listen()
+        for (id,) in driven.rows("SELECT id FROM leftovers"):
+            await driven.coordinator.clear_leftover(UUID(bytes=id), by="ann", reason="nothing was sent")
+        await (await driven.delete(thing, images(1))).result(20)
+        assert len(host.asked(DELETE)) == 1
+        await driven.all_cleared()

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from interlock.coordinator.coordinator import CommandFailed, Coordinator, Settings
+from interlock.coordinator.coordinator import Coordinator
+from interlock.coordinator.job import CommandFailed
+from interlock.coordinator.settings import Settings
 from interlock.coordinator.watched import Patience
 from interlock.model.states import Result
 from interlock.testing.site import Site

@@ -12,9 +12,14 @@ from sqlalchemy import Connection
 
 from interlock.catalog import Catalog
 from interlock.command import Command
+from interlock.coordinator.preview import Begins, Preview, PreviewCommand, PreviewLock, PreviewTask
 from interlock.model.changes import Change
+from interlock.model.decisions import Decision
 from interlock.model.entities import Entity
 from interlock.model.errors import Missing
+from interlock.model.locks import LockMode
+from interlock.model.plan import Retry
+from interlock.model.records import Role
 from interlock.model.refs import Ref
 from interlock.store.database import Database
 from tests.views import picture
@@ -60,6 +65,26 @@ class Job:
     repeated: bool = False
 
 
+_PART = PreviewCommand(
+    name="disk.remove", title="Remove disk d1", key="disk.remove#0", role=Role.FORWARD, step="DISK",
+    begins=Begins.AT_ONCE, result=None, failure=None, after=(), choice=None, pool=1, at_most=2, stop_on_failure=True,
+    retry=Retry(3), no_return=True, best_effort=True, locks=(),
+    parts=(PreviewTask("Image.delete", Ref("host", UUID(int=3)), "h1", "DELETE_IMAGE", False),),
+)  # fmt: skip
+_LATER = replace(
+    _PART, key="disk.remove#1", begins=Begins.LATER, after=("disk.remove#0",), choice=1, pool=None, retry=None, parts=()
+)
+#: of a VM with two disks
+PREVIEW = Preview(
+    replace(
+        _PART, name="vm.remove", title="Remove VM web1", key="vm.remove", step=None, pool=None, at_most=None,
+        stop_on_failure=False, retry=None, no_return=False, best_effort=False, parts=(_PART, _LATER),
+        locks=(PreviewLock(Ref("vm", UUID(int=1)), "web1", LockMode.EXCLUSIVE, True),
+               PreviewLock(Ref("disk", UUID(int=2)), None, LockMode.SHARED, False)),
+    ), (), (),
+)  # fmt: skip
+
+
 @dataclass
 class FakeCoordinator:
     """Records what it is asked; answers `answer`, or raises it."""
@@ -68,6 +93,7 @@ class FakeCoordinator:
     answer: Job | Exception = Job(picture.RUNNING_JOB)
     asked: list[dict[str, Any]] = field(default_factory=list)
     broken: bool = False
+    preview: Preview = PREVIEW
 
     def __post_init__(self) -> None:
         self.news = asyncio.Event()
@@ -79,6 +105,12 @@ class FakeCoordinator:
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
+
+    async def plan_input(self, name: str, parameters: Mapping[str, Any], **options: Any) -> Preview:
+        self.asked.append({"name": name, "parameters": dict(parameters), **options})
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.preview
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -94,6 +126,11 @@ class FakeCoordinator:
             await asyncio.wait_for(self.news.wait(), timeout_s)
         except TimeoutError:
             return
+
+    async def settle(self, job_id: UUID, decision: Decision, **options: Any) -> None:
+        self.asked.append({"job_id": job_id, "decision": decision, **options})
+        if isinstance(self.answer, Exception):
+            raise self.answer
 
     async def clear_leftover(self, leftover_id: UUID, *, by: str, reason: str) -> None:
         if leftover_id != picture.LEFTOVER:

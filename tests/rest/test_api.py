@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, MutableMapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -11,6 +12,7 @@ import pytest
 from fastapi import FastAPI
 from structlog.testing import capture_logs
 
+from interlock.model.decisions import Decision
 from interlock.model.errors import Bug, InvalidInput, KeyReused, Locked, Missing, NotOwner, Refused
 from interlock.rest.api import create_app
 from interlock.rest.bodies import BODY_SIZE_MAX
@@ -61,6 +63,7 @@ async def test_a_command_is_submitted(client: httpx.AsyncClient, coordinator: Fa
             "correlation_id": "ticket-9",
             "idempotency_key": "k",
             "user": "ann",
+            "priority": 0,
         }
     ]
 
@@ -94,6 +97,74 @@ async def test_a_repeated_key_is_200(client: httpx.AsyncClient, coordinator: Fak
     coordinator.answer = Job(picture.RUNNING_JOB, repeated=True)
     answer = await client.post("/jobs", json=BODY | {"idempotency_key": "k"})
     assert (answer.status_code, answer.json()) == (200, {"job_id": JOB, "repeated": True})
+
+
+async def test_a_plan_is_answered_and_nothing_is_submitted(
+    client: httpx.AsyncClient, coordinator: FakeCoordinator
+) -> None:
+    answer = await client.post("/plans", json=BODY | {"version": 1})
+    assert coordinator.asked == [{"name": "vm.remove", "parameters": {"vm": "web1"}, "version": 1}]
+    assert (answer.status_code, answer.json()["refusals"], answer.json()["waits"]) == (200, [], [])
+    command = answer.json()["command"]
+    part, later = command.pop("parts")
+    assert command == {
+        "kind": "command", "name": "vm.remove", "title": "Remove VM web1", "key": "vm.remove", "role": "forward",
+        "step": None, "begins": "at once", "result": None, "failure": None, "after": [], "choice": None, "pool": None,
+        "at_most": None, "stop_on_failure": False, "retry": None, "no_return": False, "best_effort": False,
+        "locks": [
+            {"ref": f"vm:{UUID(int=1)}", "name": "web1", "mode": "exclusive", "free": True},
+            {"ref": f"disk:{UUID(int=2)}", "name": None, "mode": "shared", "free": False},
+        ],
+    }  # fmt: skip
+    assert part["retry"] == {"attempts": 3, "pause_s": 1.0, "pause_max_s": 60.0}
+    assert part["parts"] == [
+        {"kind": "task", "method": "Image.delete", "host": f"host:{UUID(int=3)}", "host_name": "h1",
+         "step": "DELETE_IMAGE", "best_effort": False},
+    ]  # fmt: skip
+    assert (later["begins"], later["after"], later["choice"]) == ("later", ["disk.remove#0"], 1)
+
+
+async def test_a_plan_of_a_refused_command_has_its_refusals(
+    client: httpx.AsyncClient, coordinator: FakeCoordinator
+) -> None:
+    coordinator.preview = replace(coordinator.preview, refusals=("it is up", "stop it"))
+    answer = await client.post("/plans", json=BODY)
+    assert (answer.status_code, answer.json()["refusals"]) == (200, ["it is up", "stop it"])
+    coordinator.answer = Missing("vm: none")
+    answer = await client.post("/plans", json=BODY)
+    assert (answer.status_code, answer.json()) == (422, {"error": "missing", "reasons": ["vm: none"]})
+    answer = await client.post("/plans", json=BODY | {"idempotency_key": "k"})
+    assert (answer.status_code, answer.json()["error"]) == (422, "invalid_input")
+
+
+async def test_attention_is_settled_by_the_user_who_asks(
+    client: httpx.AsyncClient, coordinator: FakeCoordinator
+) -> None:
+    body = {"decision": "force-failure", "reason": "gone", "command_id": str(UUID(int=5)), "leave_tasks": True}
+    answer = await client.post(f"/jobs/{JOB}/settle", json=body)
+    assert (answer.status_code, answer.json()["id"]) == (200, JOB)
+    assert coordinator.asked == [
+        {"job_id": picture.RUNNING_JOB, "decision": Decision.FORCE_FAILURE, "by": "ann", "reason": "gone",
+         "command_id": UUID(int=5), "leave_tasks": True},
+    ]  # fmt: skip
+    coordinator.answer = Refused("tasks may still run", "wait")
+    answer = await client.post(f"/jobs/{JOB}/settle", json={"decision": "retry", "reason": "x"})
+    assert (answer.status_code, answer.json()["reasons"]) == (409, ["tasks may still run", "wait"])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {}, {"decision": "retry"}, {"decision": "retry", "reason": ""}, {"decision": "force", "reason": "x"},
+        {"decision": "retry", "reason": "x", "by": "eve"}, {"decision": "retry", "reason": "x", "command_id": "5"},
+        {"decision": "retry", "reason": "x", "leave_tasks": "yes"},
+    ],
+)  # fmt: skip
+async def test_a_decision_that_is_not_clear_is_refused(
+    client: httpx.AsyncClient, coordinator: FakeCoordinator, wrong: dict[str, Any]
+) -> None:
+    answer = await client.post(f"/jobs/{JOB}/settle", json=wrong)
+    assert (answer.status_code, answer.json()["error"], coordinator.asked) == (422, "invalid_input", [])
 
 
 @pytest.mark.parametrize(
@@ -388,8 +459,10 @@ async def test_the_description_of_the_api_is_there(client: httpx.AsyncClient) ->
         "/api/v1/jobs",
         "/api/v1/jobs/{job_id}",
         "/api/v1/jobs/{job_id}/events",
+        "/api/v1/jobs/{job_id}/settle",
         "/api/v1/leftovers",
         "/api/v1/leftovers/{leftover_id}/clear",
         "/api/v1/locks",
+        "/api/v1/plans",
         "/api/v1/verify",
     ]

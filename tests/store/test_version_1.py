@@ -10,7 +10,8 @@ from uuid import UUID
 import pytest
 
 from interlock import invariants
-from interlock.coordinator.coordinator import Coordinator, Settings
+from interlock.coordinator.coordinator import Coordinator
+from interlock.coordinator.settings import Settings
 from interlock.coordinator.watched import Patience
 from interlock.model.records import CommandRecord, TaskRecord
 from interlock.model.states import Result

@@ -228,6 +228,7 @@ def test_a_running_job_is_shown_whole(connection: Connection) -> None:
         "attempts": 0,
         "retry_at": None,
         "attention": None,
+        "forced_by": None,
         "failure": None,
         "created_at": at_10,
         "started_at": at_11,

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from interlock.cli import exits, parameters, show, watching
+from interlock.cli import exits, parameters, show, show_plan, watching
 from interlock.cli.client import Client, Cut, NoServer
-from interlock.cli.context import Output, examples, of
+from interlock.cli.context import Context, Output, examples, of
 from interlock.cli.exits import Exit, Stop
 from interlock.cli.output import print_json, write
 from interlock.model.locks import PRIORITY_MAX
@@ -27,6 +27,7 @@ def register(app: typer.Typer) -> None:
         "run",
         epilog=examples(
             "interlock run vm.remove vm=web1 --wait",
+            "interlock run vm.remove vm=web1 --plan",
             'interlock run vm.add name=web1 domain=d1 \'disks:=[{"size": "10GiB"}]\'',
             "interlock run host.add name=h1 address=127.0.0.1 port:=54321 --correlation-id ticket-42",
         ),
@@ -42,6 +43,7 @@ def run(
         list[str] | None,
         typer.Argument(metavar="[KEY=VALUE]...", help="key=text, repeated for a list; key:=json.", show_default=False),
     ] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Show what it would do; nothing happens.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Follow the job until it has ended.")] = False,
     timeout: Annotated[
         float | None, typer.Option(min=0, help="With --wait: seconds; the job goes on. Exit code 5.")
@@ -59,6 +61,9 @@ def run(
 ) -> None:
     """Submit a command; prints the job's id."""
     context = of(ctx)
+    if plan:
+        _plan(context, name, parameters.parse(words or ()), version, as_json=context.wants_json(output), wait=wait)
+        return
     if timeout is not None and not wait:
         raise Stop(Exit.USAGE, "--timeout is about waiting; add --wait")
     body = {
@@ -79,6 +84,18 @@ def run(
         print_json(accepted)
     else:
         write(accepted["job_id"])
+
+
+def _plan(
+    context: Context, name: str, given: dict[str, Any], version: int | None, *, as_json: bool, wait: bool
+) -> None:
+    """Prints the tree; a command that would be refused ends as if it had been submitted."""
+    if wait:
+        raise Stop(Exit.USAGE, "--plan runs nothing that one could wait for; leave out --wait")
+    found = context.client.post("/plans", {"command": name, "parameters": given, "version": version})
+    print_json(found) if as_json else show_plan.plan(found)
+    if found["refusals"]:
+        raise Stop(Exit.FAILED, *found["refusals"])
 
 
 def _submit(client: Client, body: dict[str, Any]) -> Any:

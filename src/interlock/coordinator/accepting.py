@@ -11,6 +11,7 @@ from interlock.command import Command
 from interlock.coordinator.snapshot import Snapshot
 from interlock.core import narration
 from interlock.core.flow import Flow
+from interlock.ids import new_id
 from interlock.model.errors import InvalidInput, KeyReused, Missing
 from interlock.model.locks import PRIORITY_MAX
 from interlock.model.records import CommandRecord, JobRecord, Role
@@ -35,6 +36,23 @@ class Submission:
     idempotency_key: str | None
     user: str
     priority: int = 0
+
+
+def submission(
+    catalog: Catalog,
+    command: Command[Any],
+    *,
+    correlation_id: str | None = None,
+    idempotency_key: str | None = None,
+    user: str = "",
+    priority: int = 0,
+) -> Submission:
+    """A submission with new ids, as far as it can be checked without the database. Raises InvalidInput."""
+    id = new_id()
+    return Submission(
+        id, (new_id(), new_id(), new_id()), catalog.checked(command), _checked_correlation(correlation_id, id),
+        _checked_key(idempotency_key), _checked_user(user), _checked_priority(priority),
+    )  # fmt: skip
 
 
 class Repeated(Exception):
@@ -135,7 +153,7 @@ def _check_refs(snapshot: Snapshot, command: Command[Any], refs: tuple[Ref[Any],
         raise Missing(*(f"{name}: {ref} does not exist; `interlock entity` lists what does" for ref in missing))
 
 
-def checked_correlation(given: str | None, id: UUID) -> str:
+def _checked_correlation(given: str | None, id: UUID) -> str:
     """The correlation id, which is the job's own where none is given. Raises InvalidInput."""
     if given is None:
         return str(id)
@@ -144,21 +162,21 @@ def checked_correlation(given: str | None, id: UUID) -> str:
     return given
 
 
-def checked_key(given: str | None) -> str | None:
+def _checked_key(given: str | None) -> str | None:
     """The idempotency key. Raises InvalidInput."""
     if given is not None and not _KEY.fullmatch(given):
         raise InvalidInput(f"idempotency key {given!r}; use 1 to 200 printable characters without spaces")
     return given
 
 
-def checked_priority(given: int) -> int:
+def _checked_priority(given: int) -> int:
     """What comes before what. Raises InvalidInput."""
     if abs(given) > PRIORITY_MAX:
         raise InvalidInput(f"the priority {given} is not between -{PRIORITY_MAX} and {PRIORITY_MAX}")
     return given
 
 
-def checked_user(given: str) -> str:
+def _checked_user(given: str) -> str:
     """Who submits. Raises InvalidInput."""
     require_storable("the user", given)
     return given

@@ -76,6 +76,12 @@ class Acting:
         else:
             self._watch(task.host).take(task, term, fresh=fresh)
 
+    def task_left(self, task: TaskRecord) -> None:
+        """A person has settled it: what its host may still do with it is nobody's concern here any more."""
+        watch = self._watches.get(task.host) if task.host is not None else None
+        if watch is not None:
+            watch.leave(task.id)
+
     def incarnation_of(self, host: Ref[Any]) -> str | None:
         """The journal of a host that is connected now; safe to call from any thread."""
         watch = self._watches.get(host)

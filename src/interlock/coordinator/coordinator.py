@@ -5,9 +5,8 @@ import os
 import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 import structlog
@@ -17,29 +16,25 @@ from interlock import failpoints, logs
 from interlock.catalog import Catalog
 from interlock.clock import Clock, SystemClock
 from interlock.command import Command
-from interlock.coordinator import leftovers, recovery
-from interlock.coordinator.accepting import (
-    Repeated,
-    Submission,
-    checked_correlation,
-    checked_key,
-    checked_priority,
-    checked_user,
-)
+from interlock.coordinator import leftovers, recovery, settling
+from interlock.coordinator.accepting import Repeated, submission
 from interlock.coordinator.acting import Acting
 from interlock.coordinator.closing import to_the_end
 from interlock.coordinator.engine import Engine
+from interlock.coordinator.job import Job
+from interlock.coordinator.preview import Preview, Previews
 from interlock.coordinator.runner import World
+from interlock.coordinator.settings import Settings
 from interlock.coordinator.waiting import LOOK_AGAIN, Waiting
-from interlock.coordinator.watched import Patience
-from interlock.coordinator.writer import SETS_MAX, Owner
+from interlock.coordinator.writer import Owner
+from interlock.core.flow import Flow
 from interlock.core.polling import Backoff
+from interlock.core.settling import Settlement
 from interlock.hosts.vdsm import connector
 from interlock.ids import new_id
+from interlock.model.decisions import Decision
 from interlock.model.errors import InterlockError, Missing, NotOwner, Refused
-from interlock.model.failure import Failure
-from interlock.model.records import CommandRecord, JobRecord
-from interlock.model.states import Result
+from interlock.model.records import CommandRecord, JobRecord, TaskRecord
 from interlock.secrets import Keyring
 from interlock.store.database import Database
 from interlock.store.queries import engines, entities, jobs
@@ -58,51 +53,6 @@ DOWN_S_MAX, PAUSE_S_MIN, PAUSE_S_MAX = 300.0, 0.1, 5.0
 _log = structlog.get_logger(__name__)
 
 
-class CommandFailed(InterlockError):
-    """The command reached its end, and the end is FAILED or CANCELLED; `failure` says why."""
-
-    def __init__(self, job_id: UUID, result: Result, failure: Failure) -> None:
-        super().__init__(f"job {job_id} {result}: {failure.message}")
-        self.job_id = job_id
-        self.result = result
-        self.failure = failure
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a coordinator runs; the defaults are right for a service."""
-
-    workers: int = 2
-    #: change sets per transaction; 1 commits each run by itself, which makes runs comparable in tests
-    sets_max: int = SETS_MAX
-    patience: Patience = field(default_factory=Patience)
-    #: the folder with ca.pem, cert.pem and key.pem by which hosts know this coordinator; None = no TLS hosts
-    tls_dir: Path | None = None
-    #: whether hosts on loopback may be reached without TLS
-    plain_hosts: bool = False
-    #: the file with the key that seals secrets, made where there is none; None = where the database says
-    key_file: Path | None = None
-
-
-class Job(Generic[R]):
-    """An accepted command. `repeated`: it had been submitted before under the same idempotency key."""
-
-    def __init__(self, coordinator: "Coordinator", id: UUID, command: type[Command[Any]], *, repeated: bool) -> None:
-        self._coordinator = coordinator
-        self._command = command
-        self.id = id
-        self.repeated = repeated
-
-    async def result(self, timeout_s: float | None = None) -> R:
-        """Waits for the end; the typed result. Raises CommandFailed, or TimeoutError (the job goes on)."""
-        root = await self._coordinator.wait_ended(self.id, timeout_s)
-        if root.result is not Result.SUCCEEDED:
-            failure = Failure.from_json(root.failure_json) if root.failure_json else Failure("it was stopped")
-            raise CommandFailed(self.id, root.result or Result.FAILED, failure)
-        value: R = self._coordinator.catalog.read_value(self._command, root.value_json)
-        return value
-
-
 class Coordinator:
     """Opened by `open`; all methods are for its event loop."""
 
@@ -116,7 +66,9 @@ class Coordinator:
         self._settings = settings
         self._submitting = 0
         self._waiting = Waiting()
+        self._previews = Previews(self.reading)
         self._runs = False
+        self._world: World
         self._engine: Engine
         self._owner: Owner
         self._acting: Acting
@@ -159,6 +111,7 @@ class Coordinator:
         if self._supervisor is not None:
             self._supervisor.cancel()
             await asyncio.gather(self._supervisor, return_exceptions=True)
+        await self._previews.stop()
         if self._runs:
             await self._stop_engine()
             if not self.failed.done():
@@ -172,11 +125,11 @@ class Coordinator:
         self._acting = Acting(
             self._database, self.catalog, self._keyring, self._clock, settings.patience, connect, self._waiting
         )
-        world = World(self.catalog, self._keyring, new_id, self._acting.incarnation_of)
+        self._world = World(self.catalog, self._keyring, new_id, self._acting.incarnation_of)
         owner, after_a_crash = await asyncio.to_thread(self._register)
         self._owner = owner
         self._engine = Engine(
-            self._database, owner, world, self._clock, self._acting,
+            self._database, owner, self._world, self._clock, self._acting,
             workers=settings.workers, sets_max=settings.sets_max,
         )  # fmt: skip
         self._acting.serve(self._engine)
@@ -276,16 +229,15 @@ class Coordinator:
         KeyReused, or with the `job_id` of the job that shows the refusal). Of commands that wait for one lock the
         one of higher `priority` (-10 to 10) comes first; a minute of waiting makes up for one level."""
         self._check_works()
-        id = new_id()
-        submission = Submission(
-            id, (new_id(), new_id(), new_id()), self.catalog.checked(command), checked_correlation(correlation_id, id),
-            checked_key(idempotency_key), checked_user(user), checked_priority(priority),
+        wanted = submission(
+            self.catalog, command, correlation_id=correlation_id, idempotency_key=idempotency_key, user=user,
+            priority=priority,
         )  # fmt: skip
         if self._submitting >= SUBMISSIONS_MAX:
             raise Refused(f"{self._submitting} submissions wait already; submit again later")
         self._submitting += 1
         try:
-            job_id, repeated = await asyncio.shield(self._engine.submit(submission)), False
+            job_id, repeated = await asyncio.shield(self._engine.submit(wanted)), False
         except Repeated as known:
             job_id, repeated = known.job_id, True
         finally:
@@ -304,16 +256,32 @@ class Coordinator:
         priority: int = 0,
     ) -> Job[Any]:
         """As `submit`, from what a person wrote: names are resolved wherever a ref is asked for."""
+        command = self._from_input(name, parameters, version)
+        return await self.submit(
+            command, correlation_id=correlation_id, idempotency_key=idempotency_key, user=user, priority=priority
+        )
+
+    async def plan(self, command: Command[Any]) -> Preview:
+        """What the command would do, run over a read snapshot; nothing is committed and nothing sent.
+
+        A command that would be refused is answered with its `refusals`. Raises InvalidInput, Missing, and Refused
+        where the preview itself cannot be made.
+        """
+        self._check_works()
+        return await self._previews.make(self._world, submission(self.catalog, command), self._clock.now_us())
+
+    async def plan_input(self, name: str, parameters: Mapping[str, Any], *, version: int | None = None) -> Preview:
+        """As `plan`, from what a person wrote."""
+        return await self.plan(self._from_input(name, parameters, version))
+
+    def _from_input(self, name: str, parameters: Mapping[str, Any], version: int | None) -> Command[Any]:
         with self.reading() as connection:
 
             def resolve(entity_type: str, entity_name: str) -> UUID | None:
                 found = entities.by_name(connection, entity_type, entity_name)
                 return found.ref.id if found is not None else None
 
-            command = self.catalog.from_input(name, parameters, version=version, resolve=resolve)
-        return await self.submit(
-            command, correlation_id=correlation_id, idempotency_key=idempotency_key, user=user, priority=priority
-        )
+            return self.catalog.from_input(name, parameters, version=version, resolve=resolve)
 
     async def clear_leftover(self, leftover_id: UUID, *, by: str, reason: str) -> None:
         """A person attests that nothing remains: the leftover no longer refuses its refs. Audited."""
@@ -325,6 +293,33 @@ class Coordinator:
             lambda flow: leftovers.clear(flow, leftover_id, by, reason, self._clock),
             lambda connection: recovery.load(connection, flow_id),
         )
+
+    async def settle(
+        self,
+        job_id: UUID,
+        decision: Decision,
+        *,
+        by: str,
+        reason: str,
+        command_id: UUID | None = None,
+        leave_tasks: bool = False,
+    ) -> None:
+        """A person decides about the command of a job that needs attention (`command_id`, or the only one).
+
+        A forced end runs no phase of it, so that its value is None. Tasks that may still run become leftovers
+        with `leave_tasks`, else they keep it from being forced. Raises Refused, Missing. Audited.
+        """
+        self._check_works()
+        await asyncio.to_thread(self._root, job_id)
+        wish = Settlement(decision, command_id, by, reason, leave_tasks)
+        left: list[TaskRecord] = []
+
+        def write(flow: Flow) -> None:
+            left[:] = settling.settle(flow, wish, self.catalog, self._keyring, self._clock)
+
+        await self._engine.errand(job_id, write, lambda connection: recovery.load(connection, job_id), resumes=True)
+        for task in left:
+            self._acting.task_left(task)
 
     def _flow_of(self, leftover_id: UUID) -> UUID:
         with self.reading() as connection:

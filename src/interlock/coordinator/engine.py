@@ -22,7 +22,7 @@ from interlock.coordinator.work import Asked, Errand, Outcome, Slot, Work, never
 from interlock.coordinator.workers import OVERDUE_S, Workers
 from interlock.coordinator.writer import SETS_MAX, Owner, Writer
 from interlock.core import narration
-from interlock.core.facts import Examine, Fact, TaskCleared
+from interlock.core.facts import Examine, Fact, TaskCleared, TaskProgressed
 from interlock.core.flow import Flow
 from interlock.model.errors import Bug, InterlockError, Refused
 from interlock.model.records import CommandRecord, Severity, TaskRecord
@@ -133,7 +133,7 @@ class Engine:
     def submit(self, submission: Submission) -> "asyncio.Future[UUID]":
         """Resolves after the commit to the job's id (an earlier job's where it is a repetition, through
         Repeated); fails with Refused where it was refused."""
-        slot = Slot(Flow(submission.flow_id), submission=submission)
+        slot = Slot(Flow(submission.flow_id), submission=submission, is_taken_up=True)
         slot.accepted = self._loop.create_future()
         self._slots[submission.flow_id] = slot
         self._schedule(slot)
@@ -146,7 +146,7 @@ class Engine:
 
         `suspect`: the engine before died; for a while each run of the flow is on trial (see trials.py).
         """
-        slot = Slot(flow, errands=[Asked(claim, is_claim=True)], suspect=suspect)
+        slot = Slot(flow, errands=[Asked(claim, resumes=True)], suspect=suspect)
         self._slots[flow.id] = slot
         self._schedule(slot)
 
@@ -158,12 +158,14 @@ class Engine:
             slot.clearing -= {fact.task_id for fact in facts if isinstance(fact, TaskCleared)}
             self._schedule(slot)
 
-    def errand(self, flow_id: UUID, errand: Errand, load: Callable[[Connection], Flow]) -> "asyncio.Future[None]":
-        """Writes something into a flow on somebody's wish; resolves after the commit. `load` reads the flow
-        where it is not in memory. Fails with what either raises."""
+    def errand(
+        self, flow_id: UUID, errand: Errand, load: Callable[[Connection], Flow], *, resumes: bool = False
+    ) -> "asyncio.Future[None]":
+        """Writes something into a flow on somebody's wish; resolves after the commit, after which the flow goes on
+        where it `resumes`. `load` reads the flow where it is not in memory. Fails with what either raises."""
         slot = self._slots.setdefault(flow_id, Slot(Flow(flow_id), load=load))
         done: asyncio.Future[None] = self._loop.create_future()
-        slot.errands.append(Asked(errand, done))
+        slot.errands.append(Asked(errand, done, resumes))
         self._schedule(slot)
         if self._stopped:
             self._give_answer_up(slot)
@@ -294,6 +296,7 @@ class Engine:
             self._again(work)
         else:
             self._trials.over(slot)
+            slot.kept |= dict.fromkeys(fact for fact in work.facts if not isinstance(fact, TaskProgressed))
             bug = _bug(slot, error)
             if slot.flow.root.attention is None:
                 words, now = str(bug), self._clock.now_us()
@@ -323,7 +326,7 @@ class Engine:
                 asked.done.set_result(None)
         if work.change_set is not None:
             self._act(flow, work.change_set)
-        if asked is not None and asked.is_claim and flow.job.claims < CLAIMS_MAX:
+        if asked is not None and asked.resumes and flow.job.claims < CLAIMS_MAX:
             self._resume(slot)
         if asked is None:
             self._trials.over(slot)
@@ -364,8 +367,12 @@ class Engine:
         self._actor.flow_stored(flow)
 
     def _resume(self, slot: Slot) -> None:
-        """A claimed flow goes on: every open command is looked at, every open task is taken up."""
-        slot.mailbox += examine_all(slot.flow)
+        """A flow goes on: every open command is looked at, and after a claim every open task is taken up."""
+        slot.mailbox += [*slot.kept, *examine_all(slot.flow)]
+        slot.kept.clear()
+        if slot.is_taken_up:
+            return
+        slot.is_taken_up = True
         for command in slot.flow.commands.values():
             if command.retry_at is not None:
                 self._retries.later(command)

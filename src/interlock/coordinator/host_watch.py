@@ -53,6 +53,8 @@ class HostWatch:
         self._patience = patience
         self._to_do: dict[UUID, Watched] = {}
         self._running: dict[UUID, Watched] = {}
+        #: tasks to be left as soon as the call for them that is under way is over
+        self._left: set[UUID] = set()
         self._wake = asyncio.Event()
         self._poke = False
         self._link: HostLink | None = None
@@ -92,6 +94,12 @@ class HostWatch:
         else:
             self._to_do[task.id] = watched
         self._wake.set()
+
+    def leave(self, task_id: UUID) -> None:
+        """The task is neither sent nor watched any more; a call that is under way is the last."""
+        if self._to_do.pop(task_id, None) is None and self._running.pop(task_id, None) is None:
+            self._left.add(task_id)
+        self._backoff.forget(task_id)
 
     # the connection ---------------------------------------------------------------------------------
 
@@ -189,6 +197,7 @@ class HostWatch:
                 await self._clear(link, watched)
             else:
                 self._tell(task.flow_id, await self._start(link, watched))
+                self._left.discard(task.id)
             self._heard()
         except NotNow as error:
             self._heard(watched)
@@ -236,6 +245,9 @@ class HostWatch:
         asyncio.get_running_loop().call_later(self._patience.poll_s_min, self._back, watched)
 
     def _back(self, watched: Watched) -> None:
+        if watched.task.id in self._left:
+            self._left.remove(watched.task.id)
+            return
         self._to_do.setdefault(watched.task.id, watched)
         self._wake.set()
 

@@ -21,11 +21,11 @@ Errand = Callable[[Flow], None]
 
 @dataclass(frozen=True)
 class Asked:
-    """An errand with who waits for its commit. After that of the claim the flow goes on."""
+    """An errand with who waits for its commit. After that of one that `resumes` the flow goes on."""
 
     errand: Errand
     done: "asyncio.Future[None] | None" = None
-    is_claim: bool = False
+    resumes: bool = False
 
 
 @dataclass
@@ -45,6 +45,10 @@ class Slot:
     suspect: bool = False
     #: one fact at a time, after a run of several raised
     careful: bool = False
+    #: whether its tasks are in the care of this engine: not those of a flow that was taken over and parked at once
+    is_taken_up: bool = False
+    #: facts at which a run raised, kept for when a person has it tried again
+    kept: dict[Fact, None] = field(default_factory=dict)
     #: tasks whose clearing failed before and is tried once more
     clearing: set[UUID] = field(default_factory=set)
 

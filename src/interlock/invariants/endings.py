@@ -98,7 +98,7 @@ def success_of_parts(connection: Connection) -> Iterator[str]:
     """6. A command succeeded exactly when every part of its plan that is not best-effort did.
 
     One that failed without a failed part is right where it has no parts: it was refused, or never began. An
-    attempt that was followed by another does not count; of alternatives one is enough.
+    attempt that was followed by another does not count; of alternatives one is enough. A forced end is a person's word.
     """
     spare = _not_chosen(connection)
     missed_child = and_(
@@ -115,7 +115,8 @@ def success_of_parts(connection: Connection) -> Iterator[str]:
         not_(_task.c.best_effort),
         or_(_task.c.outcome.is_(None), _task.c.outcome != "SUCCEEDED"),
     )
-    succeeded = _command.c.result == Result.SUCCEEDED
+    is_free = _command.c.forced_by.is_(None)
+    succeeded = and_(_command.c.result == Result.SUCCEEDED, is_free)
     for part, missed, name in ((_child, missed_child, "child"), (_task, missed_task, "task")):
         query = select(_command.c.id, part.c.id).join(part, missed).where(succeeded)
         for id, culprit in connection.execute(query):
@@ -124,7 +125,7 @@ def success_of_parts(connection: Connection) -> Iterator[str]:
         select(_child.c.id).where(_child.c.parent_id == _command.c.id, _child.c.role == Role.FORWARD).exists(),
         select(_task.c.id).where(_task.c.command_id == _command.c.id, _task.c.role == Role.FORWARD).exists(),
     )
-    failed = and_(_command.c.result == Result.FAILED, _command.c.attention.is_(None), has_parts)
+    failed = and_(_command.c.result == Result.FAILED, is_free, _command.c.attention.is_(None), has_parts)
     none_missed = and_(
         not_(select(_child.c.id).where(missed_child).exists()),
         not_(select(_task.c.id).where(missed_task).exists()),

@@ -16,7 +16,7 @@ _columns = tuple(
     _command.c[name]
     for name in (
         "id", "flow_id", "parent_id", "role", "undoes", "position", "after", "state", "result", "best_effort",
-        "started_at", "ended_seq", "undo", "has_leftovers", "options_json", "superseded",
+        "started_at", "ended_seq", "undo", "has_leftovers", "options_json", "superseded", "forced_by",
     )
 )  # fmt: skip
 
@@ -129,7 +129,7 @@ def _out_of_order(above: Row[Any], completed: Sequence[Row[Any]]) -> Iterator[st
         first, last = min(undone, key=_place), max(kept, key=_place)
         if _place(first) < _place(last):
             yield f"command {first.id} is undone before {last.id}, which ended later"
-        elif above.state in (State.FINALIZING, State.ENDED):
+        elif above.state in (State.FINALIZING, State.ENDED) and above.forced_by is None:
             yield f"command {above.id} has compensated but left {last.id}, which had completed"
 
 

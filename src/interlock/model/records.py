@@ -86,6 +86,8 @@ class CommandRecord:
     #: counts from 1; with `superseded` a later attempt is there, and this one counts no more
     attempt: int = 1
     superseded: bool = False
+    #: who ended it without its phases; what it says of its end is that person's word
+    forced_by: str | None = None
 
     @property
     def options(self) -> Options:

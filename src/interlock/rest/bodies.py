@@ -4,10 +4,12 @@ import asyncio
 import json
 import math
 from typing import Annotated, Any, TypeVar
+from uuid import UUID
 
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from interlock.model.decisions import Decision
 from interlock.model.errors import InvalidInput, Refused
 from interlock.model.locks import PRIORITY_MAX
 
@@ -49,6 +51,23 @@ class Submission(Body):
     correlation_id: Annotated[str, Field(pattern=CORRELATION_ID)] | None = None
     idempotency_key: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     priority: Annotated[int, Field(ge=-PRIORITY_MAX, le=PRIORITY_MAX)] = 0
+
+
+class Planning(Body):
+    """A command of which is asked what it would do."""
+
+    command: Annotated[str, Field(min_length=1, max_length=200)]
+    version: Annotated[int, Field(ge=1)] | None = None
+    parameters: dict[str, Any] = Field(default_factory=dict)  # checked by the catalog
+
+
+class Settling(Body):
+    """What a person decides about a command that needs attention."""
+
+    decision: Annotated[Decision, Field(strict=False)]
+    reason: Annotated[str, Field(min_length=1, max_length=1000)]
+    command_id: Annotated[UUID, Field(strict=False)] | None = None
+    leave_tasks: bool = False
 
 
 class Clearing(Body):

@@ -8,6 +8,8 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from interlock.command import Command
+from interlock.coordinator.preview import Preview
+from interlock.model.decisions import Decision
 
 
 class Accepted(Protocol):
@@ -48,9 +50,22 @@ class Coordinating(Protocol):
         priority: int = 0,
     ) -> Accepted: ...
 
+    async def plan_input(self, name: str, parameters: Mapping[str, Any], *, version: int | None = None) -> Preview: ...
+
     def reading(self) -> AbstractContextManager[Connection]: ...
 
     async def changed(self, job_id: UUID, after_seq: int, timeout_s: float) -> None: ...
+
+    async def settle(
+        self,
+        job_id: UUID,
+        decision: Decision,
+        *,
+        by: str,
+        reason: str,
+        command_id: UUID | None = None,
+        leave_tasks: bool = False,
+    ) -> None: ...
 
     async def clear_leftover(self, leftover_id: UUID, *, by: str, reason: str) -> None: ...
 

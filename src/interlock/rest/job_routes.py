@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from interlock.model.errors import Missing
 from interlock.model.states import StepStatus
 from interlock.rest import errors
-from interlock.rest.bodies import Submission, read
+from interlock.rest.bodies import Settling, Submission, read
 from interlock.rest.contract import Coordinating
 from interlock.rest.reading import Reading, as_json, no_query
 from interlock.views import events, job, jobs
@@ -49,6 +49,7 @@ class EventsQuery(BaseModel):
 
 
 _SUBMISSION = {"content": {"application/json": {"schema": Submission.model_json_schema()}}, "required": True}
+_SETTLING = {"content": {"application/json": {"schema": Settling.model_json_schema()}}, "required": True}
 
 
 def router(coordinator: Coordinating, reading: Reading, stopping: asyncio.Event, user: str) -> APIRouter:
@@ -76,6 +77,16 @@ def router(coordinator: Coordinating, reading: Reading, stopping: asyncio.Event,
         body = {"job_id": str(accepted.id), "repeated": accepted.repeated}
         headers = {"Location": f"{request.url.path}/{accepted.id}"}
         return as_json(body, 200 if accepted.repeated else 201, headers)
+
+    @routes.post("/{job_id}/settle", dependencies=[Depends(no_query)], openapi_extra={"requestBody": _SETTLING})
+    async def settle(job_id: UUID, request: Request) -> Response:
+        """Decides about a command of the job that needs attention; answers the job, in brief."""
+        wanted = await read(request, Settling)
+        await coordinator.settle(
+            job_id, wanted.decision, by=user, reason=wanted.reason, command_id=wanted.command_id,
+            leave_tasks=wanted.leave_tasks,
+        )  # fmt: skip
+        return as_json(_there(await reading(job.brief, job_id), job_id))
 
     @routes.get("")
     async def list_jobs(query: Annotated[JobsQuery, Query()]) -> Response:

@@ -113,6 +113,7 @@ def _command(record: CommandRecord) -> Json:
         "attempts": record.attempts,
         "retry_at": moment(record.retry_at),
         "attention": record.attention,
+        "forced_by": record.forced_by,
         "failure": _failure(record.failure_json),
         "created_at": moment(record.created_at),
         "started_at": moment(record.started_at),

@@ -1,4 +1,4 @@
-"""Version 2: parts of plans have options, and attempts; locks are waited for, by priority."""
+"""Version 2: parts of plans have options, and attempts; locks are waited for, by priority; ends are forced."""
 
 from typing import Any
 
@@ -18,6 +18,7 @@ depends_on = None
 def upgrade() -> None:
     """What is stored already has no options, is in its first attempt and waits for nothing."""
     op.add_column("command_entities", sa.Column("options_json", Text()))
+    op.add_column("command_entities", sa.Column("forced_by", Text()))
     _add("command_entities", "attempt", sa.BigInteger(), sa.text("1"))
     _add("command_entities", "superseded", sa.Boolean(), sa.false())
     _add("job", "priority", sa.BigInteger(), sa.text("0"))
