@@ -15,7 +15,7 @@ from interlock import logs
 #: by how much a run of a peer is shorter: they are slower by an order of magnitude
 PEER_SHARE = 30
 #: of a copy by the agent and one by qemu-img
-COPY_PAIRS = 5
+COPY_PAIRS = 9
 
 
 def main() -> None:

@@ -16,12 +16,12 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from interlock.agent.effects.attending import end_children
 from interlock.agent.storage import qemu_img
 from interlock.agent.storage.domain import Domains
 from interlock.agent.storage.qemu_img import QemuImg
 from interlock.agent.tasks.children import Child, Children, Fate, Verdict
 from interlock.agent.tasks.steps import Host
-from interlock.agent.work.attending import end_children
 from interlock.verbs import VolumeFormat
 from tests.agent.asked import asked, fresh
 from tests.agent.processes import running, until

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Awaitable
 from dataclasses import replace
 from pathlib import Path
@@ -340,6 +341,26 @@ async def test_a_full_host_says_of_a_cleared_task_that_it_was_cleared(tmp_path: 
         assert (await agent.code("Image.delete", delete(fresh())))[0] == Code.RESOURCE_EXHAUSTED
         assert (await agent.code("Image.delete", params))[0] == Code.TASK_CLEARED
         script.gates["a"].set()
+
+
+async def test_a_job_folder_that_cannot_be_removed_takes_nobody_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script, cleared = Script(), threading.Event()
+
+    def forget(children: Children, task_id: str) -> None:
+        assert cleared.wait(WAIT_S)
+        raise OSError("the folder is busy")
+
+    monkeypatch.setattr(Children, "forget", forget)
+    async with asked(tmp_path, setting=with_setting(programs=programs(script.step("a")))) as agent:
+        task_id = fresh()
+        (tmp_path / "state" / "jobs" / task_id / "copy").mkdir(parents=True)
+        await agent.call("Image.delete", delete(task_id))
+        assert (await agent.result(task_id))[0] == "success"
+        await agent.call("Task.clear", {"taskID": task_id})
+        cleared.set()
+        assert (await agent.result(await start(agent)))[0] == "success"
 
 
 async def test_a_synchronous_call_that_is_made_again_while_its_task_is_cleared_is_refused(tmp_path: Path) -> None:

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
+from interlock.agent.effects.attending import attend, end_children
 from interlock.agent.records import Failure, HostTask
 from interlock.agent.task_machine import MOVES, Inner
 from interlock.agent.tasks.children import Children
 from interlock.agent.tasks.runner import Programs
 from interlock.agent.tasks.steps import Host, RecoveryPolicy, Step, StepKind
 from interlock.agent.tasks.table import TaskTable
-from interlock.agent.work.attending import attend, end_children
 from interlock.verbs import Code, ImageDelete, TaskStatus
 from tests.agent.asked import POOL, WAIT_S, Asked, asked, fresh, with_setting
 from tests.agent.held_files import HeldFiles, settled

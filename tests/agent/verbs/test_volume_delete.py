@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from interlock.agent import durable
-from interlock.agent.work import erasing
+from interlock.agent.effects import erasing
 from interlock.verbs import Code, ImageDeleteVolumes, VolumeDelete
 from tests.agent.asked import Domain, asked, fresh
 from tests.agent.verbs.dying import Death, carry_through, dying, failing_after

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import structlog
 
 from interlock.agent import durable
+from interlock.agent.effects.attending import end_children
 from interlock.agent.journal.files import Files, RealFiles
 from interlock.agent.journal.journal import Journal, end_process
 from interlock.agent.journal.ledger import Ledger
@@ -27,7 +28,6 @@ from interlock.agent.tasks.runner import Programs, Runner
 from interlock.agent.tasks.steps import Host
 from interlock.agent.tasks.table import Publish, TaskTable
 from interlock.agent.verbs import PROGRAMS
-from interlock.agent.work.attending import end_children
 from interlock.wire.server import Call
 
 log = structlog.get_logger()

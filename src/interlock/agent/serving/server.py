@@ -15,7 +15,7 @@ from pathlib import Path
 import structlog
 
 from interlock.agent import durable
-from interlock.agent.serving import manager
+from interlock.agent.serving import service_manager
 from interlock.agent.serving.agent import DEFAULT_SETTING, Setting, opened
 from interlock.agent.serving.control import Control
 from interlock.agent.serving.door import LIMITS, socket_path
@@ -57,9 +57,9 @@ async def run(config: AgentConfig) -> None:
                 agent.recover()
                 _write_port(port_file, port)
                 log.info("agent_started", name=config.name, port=port, incarnation=agent.incarnation)
-                manager.tell(f"READY=1\nSTATUS={config.name} answers on port {port}")
+                service_manager.tell(f"READY=1\nSTATUS={config.name} answers on port {port}")
                 await ending.wait()
-                manager.tell("STOPPING=1")
+                service_manager.tell("STOPPING=1")
             finally:
                 port_file.unlink(missing_ok=True)
                 await server.close()

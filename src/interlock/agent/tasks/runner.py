@@ -87,8 +87,15 @@ class Runner:
             state = self._table[task.id].state  # once announced the task may be reverted, or cleared and gone
             await self._table.announce(task.id)
             log.info("task_ended", **named(task), state=state.value, failure=failure)
+            await self._forget_children(task)
+
+    async def _forget_children(self, task: HostTask) -> None:
+        """Removes what the task's children have left; where that fails, the sweep of the next start does it."""
+        try:
             if self._host.children.of(task.id):
                 await self._host.blocking(self._host.children.forget, task.id)
+        except OSError as failed:
+            log.error("job_folder_not_removed", **named(task), reason=str(failed))
 
     async def _take_turn(self, task: HostTask, held: AsyncExitStack) -> None:
         """Takes the task's locks and a worker. Raises `StepFailed` if that fails or it is stopped first."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from interlock.agent import durable
+from interlock.agent.effects import subchain
 from interlock.agent.records import StepFailed
 from interlock.agent.storage.description import described_bytes, generation
 from interlock.agent.storage.domain import Volume, write_meta
@@ -10,7 +11,6 @@ from interlock.agent.storage.image_chain import ILLEGAL, LEGAL, refuse_illegal
 from interlock.agent.storage.qcow2 import references
 from interlock.agent.tasks.resource_locks import Resource
 from interlock.agent.tasks.steps import Program, Step, StepKind, Work, blocking
-from interlock.agent.work import subchain
 from interlock.verbs import Code, StoragePoolFinalizeMerge, VolumeType
 
 Finalizing = Work[StoragePoolFinalizeMerge]

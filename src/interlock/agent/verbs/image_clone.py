@@ -7,12 +7,12 @@ They are ILLEGAL, since they hold nothing yet and what they show is not so, unti
 from __future__ import annotations
 
 from interlock.agent import durable
+from interlock.agent.effects import image_copying, image_folder
 from interlock.agent.records import StepFailed
 from interlock.agent.storage.domain import Domain
 from interlock.agent.storage.image_chain import ILLEGAL, Image, check_template, read_image, read_source
 from interlock.agent.tasks.resource_locks import Resource
 from interlock.agent.tasks.steps import Program, Step, StepKind, Work, blocking
-from interlock.agent.work import image_copying, image_folder
 from interlock.verbs import Code, ImageCloneStructure
 
 Cloning = Work[ImageCloneStructure]

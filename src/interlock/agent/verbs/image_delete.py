@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from interlock.agent import durable
+from interlock.agent.effects import deleting
 from interlock.agent.records import StepFailed
 from interlock.agent.storage.domain import Domain
 from interlock.agent.tasks.resource_locks import Resource
 from interlock.agent.tasks.steps import Program, Step, StepKind, Work, blocking, domain_resource, image_resource
-from interlock.agent.work import deleting
 from interlock.verbs import Code, ImageDelete
 
 Deleting = Work[ImageDelete]

@@ -10,13 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from interlock.agent import durable
+from interlock.agent.effects import deleting, image_copying, image_folder
+from interlock.agent.effects.attending import end_children
 from interlock.agent.records import StepFailed
 from interlock.agent.storage.domain import Domain
 from interlock.agent.storage.image_chain import Image, Member, check_template, read_image, read_source, refuse_misread
 from interlock.agent.tasks.resource_locks import Resource
 from interlock.agent.tasks.steps import Program, Step, StepKind, Work, blocking
-from interlock.agent.work import deleting, image_copying, image_folder
-from interlock.agent.work.attending import end_children
 from interlock.verbs import Code, ImageMove, ImageOperation
 
 Moving = Work[ImageMove]

@@ -10,16 +10,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from interlock.agent import durable
+from interlock.agent.effects import image_copying
+from interlock.agent.effects.attending import end_children
+from interlock.agent.effects.image_copying import describe
+from interlock.agent.effects.publishing import withdraw
 from interlock.agent.records import StepFailed
 from interlock.agent.storage import replacing
 from interlock.agent.storage.domain import Domain, Volume
 from interlock.agent.storage.image_chain import LEGAL, Member, read_image, read_source, refuse_misread
 from interlock.agent.tasks.resource_locks import Resource
 from interlock.agent.tasks.steps import Program, Step, StepKind, Work, blocking
-from interlock.agent.work import image_copying
-from interlock.agent.work.attending import end_children
-from interlock.agent.work.image_copying import describe
-from interlock.agent.work.publishing import withdraw
 from interlock.verbs import Code, ImageSyncData, SyncType
 
 Syncing = Work[ImageSyncData]

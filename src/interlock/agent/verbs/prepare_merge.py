@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from interlock.agent import durable
+from interlock.agent.effects import subchain
 from interlock.agent.records import StepFailed
 from interlock.agent.storage.description import described_bytes, preallocation, refuse_other_generation
 from interlock.agent.storage.domain import Volume, write_meta
 from interlock.agent.tasks.resource_locks import Resource
 from interlock.agent.tasks.steps import Program, Step, StepKind, Work, blocking
-from interlock.agent.work import subchain
 from interlock.verbs import Code, StoragePoolPrepareMerge
 
 Preparing = Work[StoragePoolPrepareMerge]

@@ -9,6 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from interlock.agent import durable
+from interlock.agent.effects.attending import attend, end_children
+from interlock.agent.effects.publishing import discard_part, prepare_part
+from interlock.agent.effects.subchain import MERGING
 from interlock.agent.records import StepFailed
 from interlock.agent.storage.description import following, generation, preallocation, refuse_other_generation
 from interlock.agent.storage.domain import Volume, write_meta
@@ -16,9 +19,6 @@ from interlock.agent.storage.image_chain import LEGAL, refuse_illegal
 from interlock.agent.storage.qcow2 import references
 from interlock.agent.tasks.resource_locks import Resource
 from interlock.agent.tasks.steps import Program, Step, StepKind, Work, blocking, domain_resource, image_resource
-from interlock.agent.work.attending import attend, end_children
-from interlock.agent.work.publishing import discard_part, prepare_part
-from interlock.agent.work.subchain import MERGING
 from interlock.verbs import Code, SdmCopyData, VolumeEndpoint, VolumeFormat, VolumeType
 
 Copying = Work[SdmCopyData]

@@ -6,6 +6,8 @@ import asyncio
 from dataclasses import replace
 
 from interlock.agent import durable
+from interlock.agent.effects import subchain
+from interlock.agent.effects.attending import attend
 from interlock.agent.records import StepFailed
 from interlock.agent.storage.description import following, generation, refuse_other_generation
 from interlock.agent.storage.domain import Volume, write_meta
@@ -13,8 +15,6 @@ from interlock.agent.storage.image_chain import ILLEGAL, LEGAL
 from interlock.agent.storage.qcow2 import references
 from interlock.agent.tasks.resource_locks import Resource
 from interlock.agent.tasks.steps import Program, Step, StepKind, Work, blocking
-from interlock.agent.work import subchain
-from interlock.agent.work.attending import attend
 from interlock.verbs import Code, SdmMerge
 
 Merging = Work[SdmMerge]

@@ -6,14 +6,14 @@ that has replaced a volume cannot be reverted.
 
 from __future__ import annotations
 
+from interlock.agent.effects.attending import attend, end_children
+from interlock.agent.effects.publishing import discard_part, prepare_part, publish, refuse_existing, withdraw
 from interlock.agent.records import StepFailed
 from interlock.agent.storage import lineage, replacing
 from interlock.agent.storage.domain import Domain, Volume
 from interlock.agent.storage.image_chain import described, refuse_illegal, refuse_misread
 from interlock.agent.tasks.resource_locks import Resource
 from interlock.agent.tasks.steps import Program, Step, StepKind, Work, blocking, domain_resource, image_resource
-from interlock.agent.work.attending import attend, end_children
-from interlock.agent.work.publishing import discard_part, prepare_part, publish, refuse_existing, withdraw
 from interlock.verbs import Code, VolumeCopy
 
 Copying = Work[VolumeCopy]

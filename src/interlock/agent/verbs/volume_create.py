@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from interlock.agent import durable
+from interlock.agent.effects.publishing import discard_part, prepare_part, publish, refuse_existing, withdraw
 from interlock.agent.records import StepFailed
 from interlock.agent.storage import lineage
 from interlock.agent.storage.description import described_bytes
@@ -10,7 +11,6 @@ from interlock.agent.storage.domain import CHAIN_MAX, Domain, Volume
 from interlock.agent.storage.image_chain import refuse_illegal
 from interlock.agent.tasks.resource_locks import Resource
 from interlock.agent.tasks.steps import Program, Step, StepKind, Work, blocking, domain_resource, image_resource
-from interlock.agent.work.publishing import discard_part, prepare_part, publish, refuse_existing, withdraw
 from interlock.verbs import Code, VolumeCreate, VolumeType
 
 Creating = Work[VolumeCreate]

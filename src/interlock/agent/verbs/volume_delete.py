@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from interlock.agent import durable
+from interlock.agent.effects import deleting
 from interlock.agent.storage import lineage
 from interlock.agent.storage.domain import Domain, Volume
 from interlock.agent.tasks.resource_locks import Resource
 from interlock.agent.tasks.steps import Program, Step, StepKind, Work, blocking, domain_resource, image_resource
-from interlock.agent.work import deleting
 from interlock.verbs import Code, ImageDeleteVolumes, VolumeDelete
 
 Deleting = Work[VolumeDelete | ImageDeleteVolumes]

@@ -9,13 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from interlock.agent import durable
+from interlock.agent.effects.attending import attend, end_children
 from interlock.agent.records import StepFailed
 from interlock.agent.storage.description import preallocation
 from interlock.agent.storage.domain import Volume, write_meta
 from interlock.agent.storage.image_chain import refuse_illegal
 from interlock.agent.tasks.resource_locks import Resource
 from interlock.agent.tasks.steps import Program, Step, StepKind, Work, blocking, domain_resource, image_resource
-from interlock.agent.work.attending import attend, end_children
 from interlock.verbs import Code, VolumeExtendSize, VolumeType
 
 Extending = Work[VolumeExtendSize]

@@ -16,9 +16,9 @@ from interlock.agent.tasks.steps import Host, Work, stopped
 from interlock.verbs import Code
 
 _POLL_S_MIN = 0.01
-_POLL_S_MAX = 0.1
+_POLL_S_MAX = 0.05
 #: A child's end is noticed after at most this part of the time that it was waited for, within the two above.
-_LATENESS = 0.02
+_LATENESS = 0.01
 _KILL_POLL_S = 0.05
 _KILL_POLLS_MAX = 600
 #: A child that does all the work of its task.

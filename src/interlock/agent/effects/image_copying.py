@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from interlock.agent import durable
+from interlock.agent.effects.attending import attend
 from interlock.agent.storage.domain import Volume, write_meta
 from interlock.agent.storage.image_chain import Member
 from interlock.agent.storage.qemu_img import QemuImg
 from interlock.agent.tasks.resource_locks import Resource
 from interlock.agent.tasks.steps import Host, Work, domain_resource, image_resource
-from interlock.agent.work.attending import attend
 from interlock.verbs import Code
 
 #: What a volume without data counts for in the progress.

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from interlock.agent import durable
+from interlock.agent.effects.image_copying import describe
 from interlock.agent.records import StepFailed
 from interlock.agent.storage.domain import Domain, Volume
 from interlock.agent.storage.image_chain import Member
-from interlock.agent.work.image_copying import describe
 from interlock.verbs import Code
 
 

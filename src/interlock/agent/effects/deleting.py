@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from interlock.agent import durable
+from interlock.agent.effects.erasing import erase
 from interlock.agent.records import StepFailed
 from interlock.agent.storage.domain import Domain, volumes_in
 from interlock.agent.tasks.steps import Host
-from interlock.agent.work.erasing import erase
 from interlock.verbs import Code
 
 

@@ -7,10 +7,10 @@ import time
 from pathlib import Path
 
 from interlock.agent import durable
+from interlock.agent.effects.deleting import remove_empty
 from interlock.agent.records import StepFailed
 from interlock.agent.storage.domain import Volume, volume_meta, write_meta
 from interlock.agent.storage.qemu_img import QemuImg
-from interlock.agent.work.deleting import remove_empty
 from interlock.verbs import BLANK_ID, Code, Preallocate, VolumeFormat, VolumeType
 
 

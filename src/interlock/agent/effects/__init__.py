@@ -1,0 +1,1 @@
+"""Effects on storage that several verbs share, as parts of their steps."""

@@ -1,1 +1,0 @@
-"""Work on storage that several verbs share, as parts of their steps."""
