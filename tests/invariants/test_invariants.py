@@ -114,7 +114,7 @@ PLANTED: list[tuple[str, list[tuple[int, str]]]] = [
     ),
     (
         f"INSERT INTO entity_locks VALUES ('vm', {hex_of(VM.id)}, {hex_of(BAD)}, 'shared', {hex_of(FAILED)}, 2, "
-        f"{hex_of(LOST)})",
+        f"{hex_of(LOST)}, 'command')",
         [(10, f"{VM} is held exclusive by flow {OPEN} and shared by flow {BAD}")],
     ),
     (

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from interlock.model.changes import Change, Record
-from interlock.model.locks import LockMode
+from interlock.model.locks import LockMode, LockScope
 from interlock.model.records import (
     CommandRecord,
     EntityRecord,
@@ -17,6 +17,7 @@ from interlock.model.records import (
     LockRecord,
     Role,
     Severity,
+    SignalRecord,
     SnapshotRecord,
     StepRecord,
     TaskRecord,
@@ -54,7 +55,7 @@ DONE = CommandRecord(
     state=State.ENDED, result=Result.SUCCEEDED, open=0, ended_seq=1, undo=Undo.DONE,
     failure_json='{"message":"x"}',
     value_json="7", phase=Phase.END_SUCCESSFULLY, phase_ran=True, attempts=2, retry_at=6, attention="why",
-    has_leftovers=True, has_warnings=True, started_at=3, ended_at=7,
+    has_leftovers=True, has_warnings=True, started_at=3, ended_at=7, deadline_at=9, stopping="late",
 )  # fmt: skip
 PLACEHOLDER = TaskRecord(
     id=UUID(int=0xA2), flow_id=FLOW, command_id=FLOW, correlation_id="ticket-42", role=Role.FORWARD,
@@ -71,7 +72,8 @@ OVER = TaskRecord(
     outcome=Outcome.LOST,
     incarnation="i1", host_task_id="h1", host_state="finished", host_result="success", code=411,
     message="gone",
-    answer_json="{}", progress=60, sent_at=3, ended_at=5,
+    answer_json="{}", progress=60, sent_at=3, ended_at=5, wait_json="{}", deadline_at=9, stopping="late",
+    stalled_at=4,
 )  # fmt: skip
 STEP = StepRecord(
     id=FLOW, job_id=FLOW, parent_step_id=None, name="EXECUTING", title="Executing", position=0,
@@ -88,8 +90,10 @@ LEFT = LeftoverRecord(
     cleared_reason="looked",
 )  # fmt: skip
 LOCK = LockRecord(VM, FLOW, LockMode.SHARED, FLOW, 2)
+SIGNAL = SignalRecord(UUID(int=0xD1), "host.up", HOST, FLOW, "{}", "monitor", 4, TASK)
+NEWS = SignalRecord(UUID(int=0xD2), "tick", None, None, "1", "", 4)
 TICKET = TicketRecord(CHILD, VM, FLOW, LockMode.EXCLUSIVE, -5, 2, 9)
-KEPT_LOCK = LockRecord(DISK, FLOW, LockMode.EXCLUSIVE, CHILD, 3, LEFTOVER)
+KEPT_LOCK = LockRecord(DISK, FLOW, LockMode.EXCLUSIVE, CHILD, 3, LEFTOVER, LockScope.EXECUTION)
 SNAPSHOT = SnapshotRecord(FLOW, CHILD, DISK, 0, '{"name":"d"}', None)
 CREATED = SnapshotRecord(FLOW, CHILD, OTHER, 1, None, '{"name":"e"}')
 ENTITY_VM = EntityRecord(VM, 3, 1, "web1", "down", 2, '{"name":"web1"}')
@@ -100,8 +104,8 @@ EVENT = EventRecord(FLOW, 2, 5, Severity.ERROR, "leftover_made", "it may still r
 
 #: in an order that suits nobody: children before parents
 EVERYTHING: tuple[Record, ...] = (
-    EVENT, PLAIN_EVENT, KEPT_LOCK, LOCK, TICKET, CREATED, SNAPSHOT, LEFT, SUBSTEP, STEP, OVER, PLACEHOLDER,
-    DONE, ROOT,
+    EVENT, PLAIN_EVENT, KEPT_LOCK, LOCK, TICKET, SIGNAL, NEWS, CREATED, SNAPSHOT, LEFT, SUBSTEP, STEP, OVER,
+    PLACEHOLDER, DONE, ROOT,
     JOB, LINK, ENTITY_DISK, ENTITY_VM,
 )  # fmt: skip
 

@@ -53,7 +53,7 @@ IMPOSSIBLE = [
     ("leftovers_cleared", "UPDATE leftovers SET cleared_at = NULL"),
     ("entity_locks_mode", "UPDATE entity_locks SET mode = 'odd'"),
     ("entities_counters", "UPDATE entities SET version = -1"),
-    ("engines_counters", "INSERT INTO engines VALUES ((SELECT id FROM job), 0, 0, 1, NULL, 'h', 1)"),
+    ("engines_counters", "INSERT INTO engines VALUES ((SELECT id FROM job), 0, 0, 1, NULL, 'h', 1, NULL)"),
 ]
 
 

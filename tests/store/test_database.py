@@ -43,7 +43,9 @@ def schema_of(connection: Connection) -> dict[str, Any]:
     }
 
 
-_CONSTRAINT = re.compile(r"^\s*((?:CONSTRAINT|PRIMARY|FOREIGN|UNIQUE|CHECK) .*?\)),? *(?:,|\n|$)", re.MULTILINE)
+_CONSTRAINT = re.compile(
+    r"(?:^\s*|NOT NULL )((?:CONSTRAINT|PRIMARY|FOREIGN|UNIQUE|CHECK) .*?\)),? *(?:,|\n|$)", re.MULTILINE
+)
 
 
 def _columns(connection: Connection, table: str) -> list[str]:
@@ -181,7 +183,7 @@ def test_readers_in_threads_keep_their_snapshot_while_the_writer_writes() -> Non
         begun.wait()
         with database.writer().begin():
             database.writer().execute(
-                text("INSERT INTO engines VALUES (:id, 1, 0, 1, NULL, 'h', 1)"), {"id": UUID(int=1).bytes}
+                text("INSERT INTO engines VALUES (:id, 1, 0, 1, NULL, 'h', 1, NULL)"), {"id": UUID(int=1).bytes}
             )
         written.wait()
         for thread in threads:

@@ -65,7 +65,7 @@ def test_a_new_engine_ends_the_old_ones_and_is_fenced_by_its_epoch(database: Dat
         assert engines.begin_batch(writer, ONE, 1, 1)
         assert engines.register(writer, TWO, 20, "b", 200) == 2
         rows = writer.execute(select(engines_table).order_by(engines_table.c.epoch)).all()
-    assert rows == [(ONE, 1, 2, 10, 20, "a", 100), (TWO, 2, 0, 20, None, "b", 200)]
+    assert rows == [(ONE, 1, 2, 10, 20, "a", 100, None), (TWO, 2, 0, 20, None, "b", 200, None)]
 
 
 @pytest.mark.parametrize(("engine", "epoch", "seq"), [(ONE, 1, 0), (TWO, 1, 0), (TWO, 2, 1), (UUID(int=9), 2, 0)])

@@ -11,6 +11,7 @@ from interlock.model.records import (
     JobRecord,
     LeftoverRecord,
     LockRecord,
+    SignalRecord,
     SnapshotRecord,
     StepRecord,
     TaskRecord,
@@ -26,6 +27,7 @@ Record: TypeAlias = (
     | LockRecord
     | TicketRecord
     | SnapshotRecord
+    | SignalRecord
     | LeftoverRecord
     | EntityRecord
     | EntityRefRecord

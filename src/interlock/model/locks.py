@@ -19,6 +19,15 @@ class LockMode(StrEnum):
     EXCLUSIVE = "exclusive"
 
 
+class LockScope(StrEnum):
+    """How long a lock is held."""
+
+    #: until the flow has ended
+    COMMAND = "command"
+    #: until all parts of the command that took it have succeeded; where they fail, until the flow has ended
+    EXECUTION = "execution"
+
+
 def conflict(one: LockMode, other: LockMode) -> bool:
     """Only shared goes with shared."""
     return LockMode.EXCLUSIVE in (one, other)

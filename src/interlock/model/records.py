@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from interlock.model.layout import Options, options_of
-from interlock.model.locks import LockMode
+from interlock.model.locks import LockMode, LockScope
 from interlock.model.refs import Ref
 from interlock.model.states import Outcome, Phase, Result, State, StepStatus, TaskState
 
@@ -88,6 +88,10 @@ class CommandRecord:
     superseded: bool = False
     #: who ended it without its phases; what it says of its end is that person's word
     forced_by: str | None = None
+    #: when its time is over
+    deadline_at: int | None = None
+    #: why what is not over of it is being stopped
+    stopping: str | None = None
 
     @property
     def options(self) -> Options:
@@ -141,6 +145,14 @@ class TaskRecord:
     progress: int = 0
     sent_at: int | None = None
     ended_at: int | None = None
+    #: what it waits for, where it is a wait: no work is sent for it
+    wait_json: str | None = None
+    #: when its time is over
+    deadline_at: int | None = None
+    #: why it is being stopped
+    stopping: str | None = None
+    #: since when its host has reported no progress, where that is too long
+    stalled_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +238,7 @@ class LockRecord:
     command_id: UUID
     taken_at: int
     leftover_id: UUID | None = None
+    scope: LockScope = LockScope.COMMAND
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +255,23 @@ class TicketRecord:
     rank: int
     since: int
     deadline_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SignalRecord:
+    """News from outside a flow (table signals); the store numbers them in the order of their commits.
+
+    With a `job_id` it is addressed: it waits for the wait of that job, and is taken once.
+    """
+
+    id: UUID
+    kind: str
+    about: Ref[Any] | None
+    job_id: UUID | None
+    data_json: str
+    by: str
+    accepted_at: int
+    taken_by: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,6 +82,8 @@ class Outcome(StrEnum):
     LOST = "LOST"
     #: nobody can say whether it ran or still runs
     UNKNOWN = "UNKNOWN"
+    #: its time was over, and it is certain that nothing of it goes on
+    EXPIRED = "EXPIRED"
 
 
 class StepStatus(StrEnum):

@@ -34,6 +34,7 @@ from interlock.model.records import (
     JobRecord,
     LeftoverRecord,
     LockRecord,
+    SignalRecord,
     SnapshotRecord,
     StepRecord,
     TaskRecord,
@@ -59,6 +60,7 @@ INSERT_ORDER: tuple[type, ...] = (
     LockRecord,
     TicketRecord,
     SnapshotRecord,
+    SignalRecord,
     EventRecord,
 )
 #: how many rows an error names

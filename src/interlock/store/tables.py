@@ -30,6 +30,7 @@ from interlock.model.records import (
     JobRecord,
     LeftoverRecord,
     LockRecord,
+    SignalRecord,
     SnapshotRecord,
     StepRecord,
     TaskRecord,
@@ -50,6 +51,7 @@ FIELDS: dict[type, tuple[Field, ...]] = {
 } | {
     LockRecord: fields_of(LockRecord),
     TicketRecord: fields_of(TicketRecord),
+    SignalRecord: fields_of(SignalRecord),
     SnapshotRecord: fields_of(SnapshotRecord),
     LeftoverRecord: fields_of(LeftoverRecord, refs_inside=True),
     EntityRecord: fields_of(EntityRecord, bare_ref=True),
@@ -120,6 +122,7 @@ engines = Table(
     Column("ended_at", BigInteger()),
     Column("host", Text(), nullable=False),
     Column("pid", BigInteger(), nullable=False),
+    Column("seen_at", BigInteger()),
     PrimaryKeyConstraint("id"),
     UniqueConstraint("epoch"),
     CheckConstraint("epoch >= 1 AND seq >= 0", name="engines_counters"),
@@ -222,6 +225,22 @@ audit_log = Table(
     UniqueConstraint("flow_id", "seq"),
     CheckConstraint("seq >= 1", name="audit_log_counted"),
     CheckConstraint("severity = 'info' OR severity = 'warning' OR severity = 'error'", name="audit_log_severity"),
+    sqlite_autoincrement=True,
+)
+
+signals = Table(
+    "signals",
+    metadata,
+    Column("number", BigInteger().with_variant(Integer(), "sqlite"), primary_key=True, autoincrement=True),
+    *(
+        Column(column, kind, nullable=field.nullable)
+        for field in FIELDS[SignalRecord]
+        for column, kind in field.columns
+    ),
+    UniqueConstraint("id"),
+    CheckConstraint("(about_type IS NULL) = (about_id IS NULL)", name="signals_about"),
+    Index("signals_by_ref", "about_type", "about_id", "kind", "number"),
+    Index("signals_by_job", "job_id", **_where("job_id IS NOT NULL")),
     sqlite_autoincrement=True,
 )
 

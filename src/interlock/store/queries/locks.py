@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from interlock.model.locks import LockMode
+from interlock.model.locks import LockMode, LockScope
 from interlock.model.records import LockRecord
 from interlock.model.refs import Ref
 from interlock.store import tables
@@ -38,8 +38,8 @@ def on(connection: Connection, refs: Iterable[Ref[Any]]) -> list[HeldLock]:
 
 def _held(row: Any) -> HeldLock:
     """From a row as the driver has it."""
-    kind, id, flow_id, mode, command_id, taken_at, leftover_id, title, reason = row
+    kind, id, flow_id, mode, command_id, taken_at, leftover_id, scope, title, reason = row
     leftover = None if leftover_id is None else as_id(leftover_id)
     ref: Ref[Any] = Ref(kind, as_id(id))
-    lock = LockRecord(ref, as_id(flow_id), LockMode(mode), as_id(command_id), taken_at, leftover)
+    lock = LockRecord(ref, as_id(flow_id), LockMode(mode), as_id(command_id), taken_at, leftover, LockScope(scope))
     return HeldLock(lock, title, reason)

@@ -1,4 +1,5 @@
-"""Version 2: parts of plans have options, and attempts; locks are waited for, by priority; ends are forced."""
+"""Version 2: parts of plans have options, attempts and deadlines; locks are waited for, by priority, and have a
+scope; tasks may be waits, and signals end them; ends are forced."""
 
 from typing import Any
 
@@ -14,20 +15,64 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
+_OUTCOMES = (
+    "outcome = 'SUCCEEDED' OR outcome = 'FAILED' OR outcome = 'REFUSED' OR outcome = 'LOST' OR outcome = 'UNKNOWN'"
+)
+
 
 def upgrade() -> None:
     """What is stored already has no options, is in its first attempt and waits for nothing."""
+    _change_commands()
+    _change_tasks()
+    _add("job", "priority", sa.BigInteger(), sa.text("0"))
+    _add("entity_locks", "scope", Text(), sa.text("'command'"), "scope = 'command' OR scope = 'execution'")
+    op.add_column("engines", sa.Column("seen_at", sa.BigInteger()))
+    _create_lock_tickets()
+    _create_signals()
+
+
+def _change_commands() -> None:
     op.add_column("command_entities", sa.Column("options_json", Text()))
     op.add_column("command_entities", sa.Column("forced_by", Text()))
     _add("command_entities", "attempt", sa.BigInteger(), sa.text("1"))
     _add("command_entities", "superseded", sa.Boolean(), sa.false())
-    _add("job", "priority", sa.BigInteger(), sa.text("0"))
-    _create_lock_tickets()
+    op.add_column("command_entities", sa.Column("deadline_at", sa.BigInteger()))
+    op.add_column("command_entities", sa.Column("stopping", Text()))
 
 
-def _add(table: str, column: str, kind: TypeEngine[Any], former: ColumnElement[Any] | TextClause) -> None:
+def _change_tasks() -> None:
+    op.add_column("async_tasks", sa.Column("wait_json", Text()))
+    op.add_column("async_tasks", sa.Column("deadline_at", sa.BigInteger()))
+    op.add_column("async_tasks", sa.Column("stopping", Text()))
+    op.add_column("async_tasks", sa.Column("stalled_at", sa.BigInteger()))
+    if op.get_context().dialect.name == "sqlite":
+        _widen_check_on_sqlite("async_tasks", _OUTCOMES, f"{_OUTCOMES} OR outcome = 'EXPIRED'")
+    else:
+        op.drop_constraint("async_tasks_outcome", "async_tasks")
+        op.create_check_constraint("async_tasks_outcome", "async_tasks", f"{_OUTCOMES} OR outcome = 'EXPIRED'")
+
+
+def _widen_check_on_sqlite(table: str, former: str, wanted: str) -> None:
+    """SQLite cannot alter a CHECK; its manual (ALTER TABLE, "Making Other Kinds Of Table Schema Changes") allows to
+    rewrite the table's text where no stored row becomes wrong by it."""
+    version = op.get_bind().exec_driver_sql("PRAGMA schema_version").scalar_one()
+    op.execute("PRAGMA writable_schema = ON")
+    statement = "UPDATE sqlite_schema SET sql = replace(sql, ?, ?) WHERE type = 'table' AND name = ?"
+    op.get_bind().exec_driver_sql(statement, (former, wanted, table))
+    op.execute(f"PRAGMA schema_version = {version + 1}")
+    op.execute("PRAGMA writable_schema = OFF")
+
+
+def _add(
+    table: str,
+    column: str,
+    kind: TypeEngine[Any],
+    former: ColumnElement[Any] | TextClause,
+    check: str | None = None,
+) -> None:
     """A column with a value for the rows that are there; new ones must say theirs, where the dialect can ask that."""
-    op.add_column(table, sa.Column(column, kind, nullable=False, server_default=former))
+    checks = [sa.CheckConstraint(check, name=f"{table}_{column}")] if check else []
+    op.add_column(table, sa.Column(column, kind, *checks, nullable=False, server_default=former))
     if op.get_context().dialect.name != "sqlite":
         op.alter_column(table, column, server_default=None)
 
@@ -51,3 +96,31 @@ def _create_lock_tickets() -> None:
     )
     op.create_index("lock_tickets_by_flow", "lock_tickets", ["flow_id"], unique=False)
     op.create_index("lock_tickets_by_ref", "lock_tickets", ["ref_type", "ref_id"], unique=False)
+
+
+def _create_signals() -> None:
+    op.create_table(
+        "signals",
+        sa.Column("number", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True, autoincrement=True),
+        sa.Column("id", Id(), nullable=False),
+        sa.Column("kind", Text(), nullable=False),
+        sa.Column("about_type", Text(), nullable=True),
+        sa.Column("about_id", Id(), nullable=True),
+        sa.Column("job_id", Id(), nullable=True),
+        sa.Column("data_json", Text(), nullable=False),
+        sa.Column("by", Text(), nullable=False),
+        sa.Column("accepted_at", sa.BigInteger(), nullable=False),
+        sa.Column("taken_by", Id(), nullable=True),
+        sa.CheckConstraint("(about_type IS NULL) = (about_id IS NULL)", name="signals_about"),
+        sa.UniqueConstraint("id"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("signals_by_ref", "signals", ["about_type", "about_id", "kind", "number"], unique=False)
+    op.create_index(
+        "signals_by_job",
+        "signals",
+        ["job_id"],
+        unique=False,
+        sqlite_where=sa.text("job_id IS NOT NULL"),
+        postgresql_where=sa.text("job_id IS NOT NULL"),
+    )
