@@ -1,10 +1,11 @@
 """The catalog: which commands, entities and local functions exist, and how they are read and written."""
 
+import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 from uuid import UUID
 
 from pydantic import TypeAdapter, ValidationError
@@ -15,6 +16,7 @@ from interlock.model.entities import Entity, Upgrade
 from interlock.model.errors import InvalidInput
 from interlock.model.records import EntityRecord
 from interlock.model.refs import Ref
+from interlock.model.waits import Approval
 from interlock.secrets import Keyring
 from interlock.steps import Steps
 
@@ -43,6 +45,7 @@ class Catalog:
         self.functions: dict[str, Local] = {}
         self._adapters: dict[type, TypeAdapter[Any]] = {}
         self._results: dict[type, TypeAdapter[Any]] = {}
+        self._forms: dict[Any, TypeAdapter[Any]] = {}
         for member in members:
             self._register(member)
 
@@ -148,6 +151,17 @@ class Catalog:
             return
         if self.commands.get(kind.name) is not type(command):
             raise InvalidInput(f"command {kind.name} is not registered; add its class to the catalog")
+
+    def form(self, cls: type[Command[Any]], judge: str | None) -> TypeAdapter[Any]:
+        """What an answer or a signal must be for a method of the command that judges it."""
+        wanted: Any = Approval
+        if judge is not None:
+            method = getattr(cls, judge)
+            name = [*inspect.signature(method).parameters][-1]
+            wanted = get_type_hints(method).get(name, Any)
+        if wanted not in self._forms:
+            self._forms[wanted] = TypeAdapter(wanted)
+        return self._forms[wanted]
 
     def schema(self, name: str) -> dict[str, Any]:
         """The JSON schema of a command's parameters."""

@@ -79,6 +79,9 @@ class Tx(Reader, Protocol):
     def new(self, type: type[E]) -> Ref[E]:
         """A fresh ref, to be shared between parts beforehand."""
 
+    def announce(self, kind: str, about: Ref[Any] | None = None, data: Any = None) -> None:
+        """A signal for whoever waits for it, with JSON data; sent as this transaction is committed."""
+
     def restore(self) -> None:
         """Puts back what this command itself wrote, in reverse, as far as nobody changed it since."""
 

@@ -6,8 +6,9 @@ from typing import Any
 from uuid import UUID
 
 from interlock.command import Command, Reader, Tx
-from interlock.model.plan import Group, Order, Part, Plan, Retry, TaskWork
+from interlock.model.plan import Detached, Group, Order, Part, Plan, Retry, TaskWork
 from interlock.model.refs import Ref
+from interlock.model.waits import wait_of
 from interlock.secrets import Keyring, dump_sealed, load_sealed
 
 #: how many parts a title names
@@ -34,6 +35,8 @@ class Steps(Command[None], name="interlock.steps"):
 
 def _title(piece: Plan, db: Reader) -> str:
     work = piece.work if isinstance(piece, Part) else piece
+    if isinstance(work, Detached):
+        work = work.command
     if isinstance(work, Command):
         return work.title(db)
     return work.method if isinstance(work, TaskWork) else Steps(plan=work).title(db)
@@ -53,7 +56,10 @@ def dump(steps: Steps, write: Callable[[Command[Any]], Stored], keyring: Keyring
                 "arguments": dump_sealed(each.arguments, keyring),
                 "flags": [each.is_async, each.is_mutating],
                 "touches": touches,
+                "wait": each.wait and each.wait.to_json(),
             }
+        if isinstance(each, Detached):
+            return {"detached": write(each.command)}
         return {"command": write(each)}
 
     def piece(each: Plan) -> dict[str, Any]:
@@ -78,11 +84,14 @@ def load(text: str, read: Callable[[str, int, str], Command[Any]], keyring: Keyr
             return group(data["group"])
         if "command" in data:
             return read(*data["command"])
+        if "detached" in data:
+            return Detached(read(*data["detached"]))
         arguments = load_sealed(data["arguments"], keyring) if keyring else json.loads(data["arguments"])
         host, touches = data["host"], data["touches"]
         is_async, is_mutating = data["flags"]
         touched = None if touches is None else tuple(map(_ref, touches))
-        return TaskWork(_ref(host) if host else None, data["task"], arguments, is_async, is_mutating, touched)
+        wait = wait_of(data["wait"]) if data["wait"] else None
+        return TaskWork(_ref(host) if host else None, data["task"], arguments, is_async, is_mutating, touched, wait)
 
     def piece(data: Mapping[str, Any]) -> Plan:
         if "group" in data:

@@ -29,7 +29,8 @@ from interlock import (
     sequence,
 )
 from interlock.catalog import Catalog
-from interlock.coordinator.runner import Runner, World
+from interlock.coordinator.change_set import World
+from interlock.coordinator.runner import Runner
 from interlock.coordinator.snapshot import Snapshot
 from interlock.ids import new_id
 from interlock.model.states import State, TaskState

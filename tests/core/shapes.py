@@ -71,10 +71,15 @@ class Mint:
     def __init__(self) -> None:
         self._numbers = count(1)
         self.specs: dict[str, Spec] = {}
-        self.author = Author(self.new_id, self._describe, lambda work: "{}", lambda host: None)
+        self.author = Author(
+            self.new_id, self._describe, lambda work: "{}", lambda host: None, lambda: 0, self._no_jobs
+        )  # fmt: skip
 
     def new_id(self) -> UUID:
         return UUID(int=next(self._numbers))
+
+    def _no_jobs(self, command: object) -> UUID:
+        raise NotImplementedError(f"{command} is a part of no shape")
 
     def _describe(self, work: Spec | Group) -> Described:
         spec = Spec(plan=work) if isinstance(work, Group) else work

@@ -98,6 +98,9 @@ class MemoryTx:
         for ref, before in reversed(list(self._before.items())):
             _set(self.world.rows, ref, before)
 
+    def announce(self, kind: str, about: Ref[Any] | None = None, data: Any = None) -> None:
+        raise NotImplementedError(f"no command here announces {kind}")
+
     def log(self, message: str, *, warning: bool = False) -> None:
         self.world.events.append((message, warning))
 

@@ -1,7 +1,7 @@
 """Acceptance: a submitted command becomes a flow, or is refused whole before anything happened."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -71,8 +71,9 @@ def accept(
     keyring: Keyring,
     title_of: Callable[[Command[Any], CommandRecord], str],
     now: int,
+    added: Collection[Ref[Any]] = (),
 ) -> CommandRecord:
-    """Puts the flow command and its job into the flow's change set.
+    """Puts the flow command and its job into the flow's change set; `added` exist as soon as it is committed.
 
     Raises InvalidInput, Missing, KeyReused, Repeated; then nothing has happened.
     """
@@ -83,7 +84,7 @@ def accept(
         digest = catalog.digest(command, keyring)
         _check_key(snapshot, submission.idempotency_key, digest)
     refs = unique_refs(command)
-    _check_refs(snapshot, command, refs)
+    _check_refs(snapshot, command, [ref for ref in refs if ref not in added])
     kind = command.command_type
     record = CommandRecord(
         id=submission.flow_id,
@@ -145,7 +146,7 @@ def _check_key(snapshot: Snapshot, key: str, digest: str) -> None:
     raise Repeated(known.id)
 
 
-def _check_refs(snapshot: Snapshot, command: Command[Any], refs: tuple[Ref[Any], ...]) -> None:
+def _check_refs(snapshot: Snapshot, command: Command[Any], refs: Collection[Ref[Any]]) -> None:
     snapshot.load(refs)
     missing = [str(ref) for ref in refs if snapshot.entity(ref) is None]
     if missing:

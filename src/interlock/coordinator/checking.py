@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from interlock.coordinator.runner import ChangeSet
+from interlock.coordinator.change_set import ChangeSet
 from interlock.coordinator.work import Work
 from interlock.model.locks import LockMode, conflict
 from interlock.model.records import EntityRecord, LockRecord

@@ -19,11 +19,11 @@ from interlock.command import Command
 from interlock.coordinator import leftovers, recovery, settling
 from interlock.coordinator.accepting import Repeated, submission
 from interlock.coordinator.acting import Acting
+from interlock.coordinator.change_set import World
 from interlock.coordinator.closing import to_the_end
 from interlock.coordinator.engine import Engine
 from interlock.coordinator.job import Job
 from interlock.coordinator.preview import Preview, Previews
-from interlock.coordinator.runner import World
 from interlock.coordinator.settings import Settings
 from interlock.coordinator.waiting import LOOK_AGAIN, Waiting
 from interlock.coordinator.writer import Owner

@@ -13,19 +13,22 @@ from sqlalchemy import Connection
 
 from interlock.clock import Clock
 from interlock.coordinator.accepting import Repeated, Submission
-from interlock.coordinator.lock_waits import LockWaits
-from interlock.coordinator.retries import Retries
-from interlock.coordinator.runner import ChangeSet, Runner, World, examine_all, was_refused
+from interlock.coordinator.answering import accepted, as_bug, given_up
+from interlock.coordinator.change_set import ChangeSet, World
+from interlock.coordinator.runner import examine_all
+from interlock.coordinator.running import run_of
 from interlock.coordinator.snapshot import Snapshot
 from interlock.coordinator.trials import CLAIMS_MAX, Trials
-from interlock.coordinator.work import Asked, Errand, Outcome, Slot, Work, never_sent, wants_action
+from interlock.coordinator.waking import Waking
+from interlock.coordinator.work import Asked, Errand, Outcome, Outside, Slot, Work, never_sent, wants_action
 from interlock.coordinator.workers import OVERDUE_S, Workers
 from interlock.coordinator.writer import SETS_MAX, Owner, Writer
 from interlock.core import narration
-from interlock.core.facts import Examine, Fact, TaskCleared, TaskProgressed
+from interlock.core.facts import Examine, Fact, Look, TaskCleared, TaskProgressed
 from interlock.core.flow import Flow
-from interlock.model.errors import Bug, InterlockError, Refused
-from interlock.model.records import CommandRecord, Severity, TaskRecord
+from interlock.ids import new_id
+from interlock.model.errors import InterlockError, Refused
+from interlock.model.records import Severity, TaskRecord
 from interlock.model.states import State, TaskState
 from interlock.store.database import Database
 
@@ -73,8 +76,7 @@ class Engine:
         self._stopped = False
         self._workers = Workers(database, clock, self._ran, workers)
         self._trials = Trials(self._schedule)
-        self._retries = Retries(clock, self._look)
-        self._lock_waits = LockWaits(clock, self._look, self._is_holder)
+        self._waking = Waking(clock, self.tell, self._is_holder)
         self.writer = Writer(database, owner, self._from_writer, self._from_broken_writer, sets_max=sets_max)
         self.failed: asyncio.Future[None] = self._loop.create_future()
 
@@ -87,8 +89,7 @@ class Engine:
     async def stop(self) -> None:
         """Ends workers and writer. What was not committed is forgotten; the next engine finds the rest."""
         self._stopped = True
-        self._lock_waits.stop()
-        self._retries.stop()
+        self._waking.stop()
         for timer in self._timers.values():
             timer.cancel()
         await asyncio.to_thread(self._workers.stop)
@@ -96,7 +97,7 @@ class Engine:
         await asyncio.to_thread(self.writer.join)
         await asyncio.sleep(0)  # lets what the writer handed over arrive
         for slot in self._slots.values():
-            self._give_answer_up(slot)
+            given_up(slot)
         self.failed.cancel()
 
     def _watch_runs(self) -> None:
@@ -108,7 +109,7 @@ class Engine:
 
         for work in self._workers.overdue():
             _log.warning("run_is_slow", flow=str(work.slot.flow.id))
-            if work.slot.submission is None:
+            if work.slot.submission is None and work.slot.outside is None:
                 work.slot.errands.append(Asked(note))
         self._timers[WATCHDOG] = self._loop.call_later(WATCH_S, self._watch_runs)
 
@@ -117,16 +118,6 @@ class Engine:
         for slot in self._slots.values():
             slot.suspect = False
         self._trials.dissolve()
-
-    def _give_answer_up(self, slot: Slot) -> None:
-        """Nobody will run this slot any more: who waits for it learns so."""
-        if slot.accepted is not None and not slot.accepted.done():
-            slot.accepted.set_exception(
-                InterlockError("the engine stopped; submit again with the same idempotency key")
-            )
-        for asked in slot.errands:
-            if asked.done is not None and not asked.done.done():
-                asked.done.set_exception(InterlockError("the engine stopped; look whether it was done, and ask again"))
 
     # intake -----------------------------------------------------------------------------------------
 
@@ -138,7 +129,7 @@ class Engine:
         self._slots[submission.flow_id] = slot
         self._schedule(slot)
         if self._stopped:
-            self._give_answer_up(slot)
+            given_up(slot)
         return slot.accepted
 
     def adopt(self, flow: Flow, claim: Errand, *, suspect: bool) -> None:
@@ -154,7 +145,8 @@ class Engine:
         """Facts about a flow; to one that is no longer in memory they mean nothing any more."""
         slot = self._slots.get(flow_id)
         if slot is not None:
-            slot.mailbox += facts
+            slot.mailbox += [fact for fact in facts if not isinstance(fact, Look)]
+            slot.looks |= {fact: None for fact in facts if isinstance(fact, Look)}
             slot.clearing -= {fact.task_id for fact in facts if isinstance(fact, TaskCleared)}
             self._schedule(slot)
 
@@ -168,17 +160,25 @@ class Engine:
         slot.errands.append(Asked(errand, done, resumes))
         self._schedule(slot)
         if self._stopped:
-            self._give_answer_up(slot)
+            given_up(slot)
         return done
+
+    def write(self, make: Callable[[Snapshot, int], ChangeSet]) -> "asyncio.Future[None]":
+        """Writes what belongs to no flow under way, given a snapshot and the time; resolves after the commit, fails
+        with what `make` raises."""
+        slot = Slot(Flow(new_id()), outside=Outside(make, self._loop.create_future()))
+        self._slots[slot.flow.id] = slot
+        self._schedule(slot)
+        if self._stopped:
+            given_up(slot)
+        assert slot.outside is not None
+        return slot.outside.done
 
     def is_under_way(self, flow_id: UUID) -> bool:
         """Whether the flow is in memory and its root has not ended, as far as is known here."""
         slot = self._slots.get(flow_id)
         root = slot.flow.commands.get(flow_id) if slot is not None else None
         return slot is not None and (root is None or root.state is not State.ENDED)
-
-    def _look(self, flow_id: UUID, command_id: UUID) -> None:
-        self.tell(flow_id, Examine(command_id))
 
     def _is_holder(self, flow_id: UUID) -> bool:
         slot = self._slots.get(flow_id)
@@ -190,7 +190,7 @@ class Engine:
         return len(self._slots)
 
     def _schedule(self, slot: Slot) -> None:
-        if self._stopped or slot.busy or not (slot.mailbox or slot.submission or slot.errands):
+        if self._stopped or slot.busy or not slot.is_due:
             return
         if slot.suspect and not slot.errands and not self._trials.admit(slot):
             return
@@ -199,8 +199,8 @@ class Engine:
         asked = slot.errands[0] if slot.errands and slot.submission is None else None
         if asked is None:
             count = 1 if slot.careful else self._facts_max
-            facts, slot.mailbox = slot.mailbox[:count], slot.mailbox[count:]
-        run = self._run_of(slot, facts, asked)
+            facts = slot.take(count)
+        run = run_of(slot, facts, asked, self._world, self._clock)
         work = Work(slot, facts, asked, run, in_writer=slot.conflicts > CONFLICTS_MAX)
         if work.in_writer:
             self.writer.put(work)
@@ -217,28 +217,6 @@ class Engine:
             self._loop.call_soon_threadsafe(self._stored, work)
         else:
             self.writer.put(work)
-
-    def _run_of(self, slot: Slot, facts: list[Fact], asked: Asked | None) -> Callable[[Connection], ChangeSet | None]:
-        def run(connection: Connection) -> ChangeSet | None:
-            snapshot = Snapshot(lambda: connection, self._world.catalog)
-            try:
-                if slot.load is not None:
-                    slot.flow, slot.load = slot.load(connection), None
-                runner = Runner(self._world, slot.flow, snapshot, self._clock.now_us())
-                if slot.submission is not None:
-                    runner.accept(slot.submission)
-                    snapshot.require_whole()
-                elif asked is not None:
-                    asked.errand(slot.flow)
-                    return runner.change_set(progress=False)
-                runner.take(facts)
-                snapshot.require_whole()
-                return runner.change_set()
-            except BaseException:
-                slot.flow.roll_back()
-                raise
-
-        return run
 
     # after the commit -------------------------------------------------------------------------------
 
@@ -283,12 +261,13 @@ class Engine:
             self._break(InterlockError(f"the database was lost: {error}"))
             return
         slot.busy, slot.conflicts = False, 0
-        if slot.submission is not None:
+        waiting = slot.outside.done if slot.outside is not None else slot.accepted
+        if slot.submission is not None or slot.outside is not None:
             del self._slots[slot.flow.id]
-            assert slot.accepted is not None
-            if not slot.accepted.done():
+            assert waiting is not None
+            if not waiting.done():
                 expected = isinstance(error, (Refused, Repeated))
-                slot.accepted.set_exception(error if expected else _bug(slot, error))
+                waiting.set_exception(error if expected else as_bug(slot, error))
         elif work.asked is not None:
             self._errand_failed(slot, work.asked, error)
         elif len(work.facts) > 1:
@@ -297,7 +276,7 @@ class Engine:
         else:
             self._trials.over(slot)
             slot.kept |= dict.fromkeys(fact for fact in work.facts if not isinstance(fact, TaskProgressed))
-            bug = _bug(slot, error)
+            bug = as_bug(slot, error)
             if slot.flow.root.attention is None:
                 words, now = str(bug), self._clock.now_us()
                 slot.errands.append(Asked(lambda flow: narration.raise_attention(flow, flow.root, words, now)))
@@ -308,9 +287,9 @@ class Engine:
         if slot.load is not None:
             del self._slots[slot.flow.id]
         if asked.done is None:
-            self._break(_bug(slot, error))
+            self._break(as_bug(slot, error))
         elif not asked.done.done():
-            asked.done.set_exception(error if isinstance(error, Refused) else _bug(slot, error))
+            asked.done.set_exception(error if isinstance(error, Refused) else as_bug(slot, error))
         if slot.load is None:
             self._release(slot)
 
@@ -318,8 +297,15 @@ class Engine:
         """A run is committed (or changed nothing): now, and only now, the world may see it."""
         slot, flow, asked = work.slot, work.slot.flow, work.asked
         flow.committed()
+        if slot.outside is not None:
+            assert work.change_set is not None
+            del self._slots[flow.id]
+            self._act(flow, work.change_set)
+            if not slot.outside.done.done():
+                slot.outside.done.set_result(None)
+            return
         if slot.submission is not None:
-            self._accepted(slot)
+            accepted(slot)
         elif asked is not None:
             slot.errands.remove(asked)
             if asked.done is not None and not asked.done.done():
@@ -343,28 +329,23 @@ class Engine:
         else:
             self._schedule(slot)
 
-    def _accepted(self, slot: Slot) -> None:
-        assert slot.accepted is not None
-        refusal = was_refused(slot.flow)
-        slot.submission = None
-        if slot.accepted.done():
-            return
-        if refusal is None:
-            slot.accepted.set_result(slot.flow.id)
-        else:
-            reasons = [cause.message for cause in refusal.causes] or [refusal.message]
-            slot.accepted.set_exception(Refused(*reasons, job_id=slot.flow.id))
-
     def _act(self, flow: Flow, change_set: ChangeSet) -> None:
         for change in change_set.changes:
             if isinstance(change.new, TaskRecord) and wants_action(change):
                 self._actor.task_stored(change.new, flow.job.term, fresh=never_sent(change))
-            elif isinstance(change.new, CommandRecord) and change.new.retry_at is not None:
-                self._retries.later(change.new)
-        self._lock_waits.stored(change_set.changes)
+        self._waking.stored(change_set.changes)
+        for born in change_set.born:
+            self._begin(born)
         if change_set.later:
             self._slots[flow.id].mailbox += [Examine(id) for id in change_set.later]
-        self._actor.flow_stored(flow)
+        if flow.jobs:
+            self._actor.flow_stored(flow)
+
+    def _begin(self, flow: Flow) -> None:
+        """A flow that another run has stored goes on by itself."""
+        flow.committed()
+        self._slots[flow.id] = slot = Slot(flow, mailbox=[Examine(flow.id)], is_taken_up=True)
+        self._schedule(slot)
 
     def _resume(self, slot: Slot) -> None:
         """A flow goes on: every open command is looked at, and after a claim every open task is taken up."""
@@ -373,18 +354,9 @@ class Engine:
         if slot.is_taken_up:
             return
         slot.is_taken_up = True
-        for command in slot.flow.commands.values():
-            if command.retry_at is not None:
-                self._retries.later(command)
-        for ticket in slot.flow.tickets.values():
-            self._lock_waits.add(ticket)
+        self._waking.taken_up(slot.flow)
         for task in slot.flow.tasks.values():
             if task.state is TaskState.CLEAR_FAILED:
                 slot.clearing.add(task.id)
             if task.state is not TaskState.CLEARED:
                 self._actor.task_stored(task, slot.flow.job.term, fresh=False)
-
-
-def _bug(slot: Slot, error: BaseException) -> Bug:
-    _log.error("run_failed", flow=str(slot.flow.id), exc_info=error)
-    return Bug(f"flow {slot.flow.id}: {type(error).__name__}: {error}; see the log, and report it")

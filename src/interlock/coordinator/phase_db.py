@@ -19,6 +19,7 @@ from interlock.model.records import (
     EntityRecord,
     Role,
     Severity,
+    SignalRecord,
     SnapshotRecord,
 )
 from interlock.model.refs import Ref
@@ -143,6 +144,13 @@ class PhaseDb:
     def log(self, message: str, *, warning: bool = False) -> None:
         severity = Severity.WARNING if warning else Severity.INFO
         self._flow.add_event(self._now, "logged", message, severity, command_id=self._command.id)
+
+    def announce(self, kind: str, about: Ref[Any] | None = None, data: Any = None) -> None:
+        require_storable("the kind of a signal", kind)
+        by = f"command {self._command.id}"
+        self._flow.send_signal(
+            SignalRecord(self._new_id(), kind, about, None, json.dumps(data), by, self._now)
+        )  # fmt: skip
 
     def restore(self) -> None:
         restoring.restore(self, self._flow, self._command, self._catalog)

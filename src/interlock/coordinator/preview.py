@@ -11,7 +11,8 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from interlock.coordinator.accepting import Submission
-from interlock.coordinator.runner import Runner, World
+from interlock.coordinator.change_set import World
+from interlock.coordinator.runner import Runner
 from interlock.coordinator.snapshot import Snapshot
 from interlock.core.flow import Flow
 from interlock.model.errors import Refused

@@ -4,17 +4,17 @@ One run is one transaction of its flow. A phase that raises fails its own comman
 begin takes back the phase that planned it.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
 import structlog
 
-from interlock.catalog import Catalog, Unreadable
+from interlock.catalog import Unreadable
 from interlock.command import Command
-from interlock.coordinator import accepting, locking
+from interlock.coordinator import accepting, judging, locking
 from interlock.coordinator.accepting import Submission
+from interlock.coordinator.change_set import ChangeSet, World
 from interlock.coordinator.linking import link_changes
 from interlock.coordinator.locking import Acquisition
 from interlock.coordinator.phase_db import PhaseDb
@@ -22,6 +22,7 @@ from interlock.coordinator.snapshot import Snapshot
 from interlock.core import narration, planning
 from interlock.core.ending import failure_of
 from interlock.core.facts import (
+    AskFormer,
     Compensate,
     Compensated,
     CompensateFailed,
@@ -33,22 +34,24 @@ from interlock.core.facts import (
     Executed,
     ExecuteFailed,
     Fact,
+    FormerEnded,
+    Judge,
+    Look,
     Start,
     StartRefused,
+    TaskEnded,
 )
-from interlock.core.flow import Flow
+from interlock.core.flow import Flow, Mark
 from interlock.core.lifecycle import decide, is_still_due
 from interlock.core.planning import Author, Described
-from interlock.model.changes import Change
 from interlock.model.errors import Bug, Refused
 from interlock.model.failure import Cause, Failure
-from interlock.model.locks import LockMode, shared
+from interlock.model.locks import shared
 from interlock.model.plan import Group, Plan, TaskWork
-from interlock.model.records import CommandRecord, Role
-from interlock.model.refs import Ref
-from interlock.model.states import Phase, Result
+from interlock.model.records import CommandRecord, Role, TaskRecord
+from interlock.model.states import Outcome, Phase, Result, State
 from interlock.model.text import legible
-from interlock.secrets import Keyring, dump_sealed
+from interlock.secrets import dump_sealed
 from interlock.steps import Steps
 
 #: beyond this many rows in one change set further parts are executed in further transactions
@@ -61,31 +64,6 @@ RAISED = (Exception, SystemExit)
 _log = structlog.get_logger(__name__)
 
 
-@dataclass
-class ChangeSet:
-    """What one run wants to commit, and under which conditions."""
-
-    flow: Flow
-    changes: list[Change]
-    bumps: set[Ref[Any]]
-    reads: dict[Ref[Any], int]
-    link_reads: dict[Ref[Any], int]
-    lock_wants: dict[Ref[Any], LockMode]
-    needs_writer: bool = False
-    #: commands to look at in a further transaction
-    later: list[UUID] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class World:
-    """What a runner needs from outside a flow, all handed in."""
-
-    catalog: Catalog
-    keyring: Keyring
-    new_id: Callable[[], UUID]
-    incarnation_of: Callable[[Ref[Any]], str | None]
-
-
 class Runner:
     """One run of one flow over one snapshot."""
 
@@ -95,17 +73,35 @@ class Runner:
         self._snapshot = snapshot
         self._now = now
         self._later: list[UUID] = []
+        self._born: list[Flow] = []
         self._objects: dict[UUID, Command[Any]] = {}
-        self._author = Author(world.new_id, self._describe, self._dump_arguments, world.incarnation_of)
+        self._author = Author(
+            world.new_id, self._describe, self._dump_arguments, world.incarnation_of, snapshot.last_signal,
+            self._begin_job,
+        )  # fmt: skip
 
     def accept(self, submission: Submission) -> None:
         """Begins a new flow. Raises what `accepting.accept` raises."""
         self._objects[submission.flow_id] = submission.command
-        root = accepting.accept(
-            self._flow, submission, self._snapshot, self._world.catalog, self._world.keyring, self._title,
-            self._now,
-        )  # fmt: skip
+        root = self._accept(self._flow, submission)
         self._run([Start(root.id)])
+
+    def _accept(self, flow: Flow, submission: Submission) -> CommandRecord:
+        return accepting.accept(
+            flow, submission, self._snapshot, self._world.catalog, self._world.keyring, self._title, self._now,
+            added={ref for ref, change in self._flow.entities.items() if change.new is not None},
+        )  # fmt: skip
+
+    def _begin_job(self, command: Command[Any]) -> UUID:
+        """A job of its own, in this transaction; it runs after the commit."""
+        job = self._flow.job
+        wanted = accepting.submission(
+            self._world.catalog, command, correlation_id=job.correlation_id, user=job.user, priority=job.priority
+        )
+        flow = Flow(wanted.flow_id)
+        self._accept(flow, wanted)
+        self._born.append(flow)
+        return flow.id
 
     def take(self, facts: Sequence[Fact]) -> None:
         """Facts about a flow under way, in the order in which they happened."""
@@ -127,10 +123,23 @@ class Runner:
         narration.roll_up(flow)
         flow.seal(self._now, claims=claims)
         links, bumps = link_changes(flow, self._world.catalog)
+        changes = flow.changes() + links
+        for born in self._born:
+            born.seal(self._now, claims=0)
+            changes += born.changes()
         return ChangeSet(
-            flow, flow.changes() + links, bumps, snapshot.reads, snapshot.link_reads, snapshot.lock_wants,
-            snapshot.needs_writer, self._later,
+            flow, changes, bumps, snapshot.reads, snapshot.link_reads, snapshot.lock_wants,
+            snapshot.needs_writer, self._later, self._born,
         )  # fmt: skip
+
+    def _mark(self) -> tuple[Mark, int, int]:
+        return self._flow.mark(), len(self._later), len(self._born)
+
+    def _roll_back(self, mark: tuple[Mark, int, int]) -> None:
+        """Takes back what a phase has made."""
+        rows, later, born = mark
+        self._flow.roll_back(rows)
+        del self._later[later:], self._born[born:]
 
     # what is due ------------------------------------------------------------------------------------
 
@@ -151,6 +160,10 @@ class Runner:
                     due += self._end(self._flow.commands[each.command_id], each.phase)
                 case Compensate():
                     due += self._compensate(each)
+                case Judge():
+                    due += self._judge(self._flow.tasks[each.task_id])
+                case AskFormer():
+                    due += self._ask_former(self._flow.commands[each.command_id])
 
     def _start_one(self, id: UUID) -> list[Due]:
         """A part whose turn has come, or a flow command."""
@@ -187,7 +200,7 @@ class Runner:
 
     def _prepare(self, command: CommandRecord) -> Acquisition:
         """Takes the locks and validates: every reason why it may not run, or that it waits."""
-        mark = self._flow.mark()
+        mark = self._mark()
         is_waiting = False
         try:
             subject, db = self._object(command), self._db(command)
@@ -201,11 +214,11 @@ class Runner:
         except RAISED as error:
             reasons = [self._raised(command, "validate", error)]
         if reasons:
-            self._flow.roll_back(mark)
+            self._roll_back(mark)
         return Acquisition(reasons, is_waiting)
 
     def _execute(self, id: UUID) -> list[Due]:
-        command, mark, later = self._flow.commands[id], self._flow.mark(), len(self._later)
+        command, mark = self._flow.commands[id], self._mark()
         refused = failed = None
         try:
             plan = self._object(command).execute(self._db(command))
@@ -220,15 +233,14 @@ class Runner:
             if isinstance(started, list):
                 return due + started
             failed = started
-        self._flow.roll_back(mark)
-        del self._later[later:]
+        self._roll_back(mark)
         if refused is not None:
             return self._decide(StartRefused(id, refused))
         assert failed is not None
         return self._decide(ExecuteFailed(id, failed))
 
     def _end(self, command: CommandRecord, phase: Phase) -> list[Due]:
-        mark, later = self._flow.mark(), len(self._later)
+        mark = self._mark()
         try:
             subject, db = self._object(command), self._db(command)
             if phase is Phase.END_SUCCESSFULLY:
@@ -244,18 +256,17 @@ class Runner:
             if isinstance(started, list):
                 return due + started
             reason = started.message
-        self._flow.roll_back(mark)
-        del self._later[later:]
+        self._roll_back(mark)
         return self._decide(EndPhaseFailed(command.id, reason))
 
     def _compensate(self, each: Compensate) -> list[Due]:
-        mark, later = self._flow.mark(), len(self._later)
+        mark = self._mark()
         command, undone = self._flow.commands[each.command_id], self._flow.commands[each.undone]
         try:
             plan = self._object(undone).compensate(self._db(undone))
             children = self._lay_out(command, plan, Role.UNDO, undone.id)
         except Unreadable as error:
-            self._flow.roll_back(mark)
+            self._roll_back(mark)
             narration.raise_attention(self._flow, self._flow.commands[command.id], str(error), self._now)
             return []
         except RAISED as error:
@@ -266,9 +277,33 @@ class Runner:
             if isinstance(started, list):
                 return due + started
             reason = started.message
-        self._flow.roll_back(mark)
-        del self._later[later:]
+        self._roll_back(mark)
         return self._decide(CompensateFailed(command.id, undone.id, reason))
+
+    def _judge(self, task: TaskRecord) -> list[Due]:
+        """A wait: asks the method, or looks for the signal, the answer, the job."""
+        mark, planner = self._mark(), judging.planner_of(self._flow, task)
+        try:
+            ended = judging.judge(
+                self._flow, task, self._object(planner), self._db(planner), self._snapshot, self._world.catalog
+            )
+        except Refused as error:
+            ended = TaskEnded(task.id, Outcome.FAILED, message=str(error))
+        except RAISED as error:
+            ended = TaskEnded(task.id, Outcome.FAILED, message=self._raised(planner, task.method, error))
+        else:
+            return self._decide(ended) if ended is not None else []
+        self._roll_back(mark)
+        return self._decide(ended)
+
+    def _ask_former(self, command: CommandRecord) -> list[Due]:
+        """A flow that comes after another job: has that ended?"""
+        job_id = command.options.after_job
+        assert job_id is not None
+        root = self._snapshot.root_of(UUID(job_id))
+        if root is not None and root.state is not State.ENDED:
+            return []
+        return self._decide(FormerEnded(command.id, job_id, None if root is None else root.result))
 
     def _lay_out(self, command: CommandRecord, plan: Plan, role: Role, undoes: UUID | None = None) -> list[UUID]:
         """Makes the plan's rows. What its tasks may change is held at least shared, so that a task of unknown
@@ -353,7 +388,8 @@ def _refusal(command: CommandRecord, reasons: Sequence[str]) -> Failure:
 
 def examine_all(flow: Flow) -> list[Fact]:
     """Facts that bring a flow loaded from its rows going again."""
-    return [Examine(row.id) for row in flow.commands.values() if row.result is None]
+    waits = [Look(row.id) for row in flow.tasks.values() if row.wait_json is not None and row.outcome is None]
+    return [*(Examine(row.id) for row in flow.commands.values() if row.result is None), *waits]
 
 
 def was_refused(flow: Flow) -> Failure | None:

@@ -5,15 +5,16 @@ The writer checks the notes again before it commits; where something has changed
 
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar
+from uuid import UUID
 
 from sqlalchemy import Connection
 
 from interlock.catalog import Catalog
 from interlock.model.entities import Entity
 from interlock.model.locks import LockMode
-from interlock.model.records import EntityRecord, JobRecord
+from interlock.model.records import CommandRecord, EntityRecord, JobRecord, SignalRecord
 from interlock.model.refs import Ref
-from interlock.store.queries import entities, jobs, locks, tickets
+from interlock.store.queries import entities, jobs, locks, signals, tickets
 from interlock.store.queries.locks import HeldLock
 from interlock.store.queries.tickets import Waiter
 
@@ -105,6 +106,18 @@ class Snapshot:
     def waiting_holders(self) -> list[Waiter]:
         """The committed tickets of all flows that hold locks while they wait."""
         return self._ask(tickets.of_holders)
+
+    def root_of(self, job_id: UUID) -> CommandRecord | None:
+        """The committed flow command of a job."""
+        return self._ask(jobs.root_of, job_id)
+
+    def last_signal(self) -> int:
+        """The number of the last signal that was accepted."""
+        return self._ask(signals.last_number)
+
+    def signals(self, kind: str, about: Ref[Any] | None, after: int, job_id: UUID) -> list[SignalRecord]:
+        """The committed signals that a wait of that job may take, in their order."""
+        return self._ask(signals.about, kind, about, after, job_id)
 
     def parse(self, record: EntityRecord) -> Entity:
         """The record as its class's instance."""

@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import islice
 from uuid import UUID
 
 from sqlalchemy import Connection
 
 from interlock.coordinator.accepting import Submission
-from interlock.coordinator.runner import ChangeSet
+from interlock.coordinator.change_set import ChangeSet
+from interlock.coordinator.snapshot import Snapshot
 from interlock.core.facts import Fact
 from interlock.core.flow import Flow
 from interlock.model.changes import Change
@@ -28,6 +30,15 @@ class Asked:
     resumes: bool = False
 
 
+@dataclass(frozen=True)
+class Outside:
+    """A write that belongs to no flow under way: a signal, what a monitor was told, several flows at once. `make`
+    may be called again, after a conflict."""
+
+    make: Callable[[Snapshot, int], ChangeSet]
+    done: "asyncio.Future[None]"
+
+
 @dataclass
 class Slot:
     """A flow in memory. It has one run at a time; facts that come meanwhile wait in the mailbox."""
@@ -39,6 +50,9 @@ class Slot:
     submission: Submission | None = None
     accepted: "asyncio.Future[UUID] | None" = None
     errands: list["Asked"] = field(default_factory=list)
+    outside: Outside | None = None
+    #: waits that are to be looked at
+    looks: dict[Fact, None] = field(default_factory=dict)
     #: reads the flow's rows, in the first run, where they were not in memory
     load: Callable[[Connection], Flow] | None = None
     #: taken over from an engine that died: each run is counted beforehand, and no other such flow runs meanwhile
@@ -51,6 +65,19 @@ class Slot:
     kept: dict[Fact, None] = field(default_factory=dict)
     #: tasks whose clearing failed before and is tried once more
     clearing: set[UUID] = field(default_factory=set)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether there is something to run."""
+        return bool(self.mailbox or self.looks or self.submission or self.errands or self.outside)
+
+    def take(self, count: int) -> list[Fact]:
+        """The next facts, at most so many; waits are looked at last, each once."""
+        facts, self.mailbox = self.mailbox[:count], self.mailbox[count:]
+        looks = list(islice(self.looks, count - len(facts)))
+        for fact in looks:
+            del self.looks[fact]
+        return facts + looks
 
 
 @dataclass

@@ -5,7 +5,7 @@ from typing import TypeAlias
 from uuid import UUID
 
 from interlock.model.failure import Failure
-from interlock.model.states import Outcome, Phase
+from interlock.model.states import Outcome, Phase, Result
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +13,13 @@ class Examine:
     """Look at this command's rows afresh; it is safe at any time."""
 
     command_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a wait waits for may have become true; it is safe at any time."""
+
+    task_id: UUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +118,15 @@ class TaskEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class FormerEnded:
+    """The job that this flow comes after has ended so; None: it is gone."""
+
+    command_id: UUID
+    job_id: str
+    result: Result | None
+
+
+@dataclass(frozen=True, slots=True)
 class TaskCleared:
     """The host has forgotten the task, or (not `ok`) would not."""
 
@@ -118,8 +134,10 @@ class TaskCleared:
     ok: bool
 
 
-Fact: TypeAlias = (
+#: facts that change rows
+News: TypeAlias = (
     Examine
+    | FormerEnded
     | Executed
     | StartRefused
     | ExecuteFailed
@@ -133,6 +151,7 @@ Fact: TypeAlias = (
     | TaskEnded
     | TaskCleared
 )
+Fact: TypeAlias = News | Look
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,4 +177,19 @@ class Compensate:
     undone: UUID
 
 
-Due: TypeAlias = Start | EndPhase | Compensate
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Ask whether what a wait of this command waits for is true."""
+
+    command_id: UUID
+    task_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class AskFormer:
+    """Ask whether the job that this flow comes after has ended."""
+
+    command_id: UUID
+
+
+Due: TypeAlias = Start | EndPhase | Compensate | Judge | AskFormer

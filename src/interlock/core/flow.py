@@ -20,6 +20,7 @@ from interlock.model.records import (
     LockRecord,
     Role,
     Severity,
+    SignalRecord,
     SnapshotRecord,
     StepRecord,
     TaskRecord,
@@ -61,6 +62,7 @@ class Flow:
         self.snapshots: dict[tuple[UUID, Ref[Any]], SnapshotRecord] = {}
         self.leftovers: dict[UUID, LeftoverRecord] = {}
         self.jobs: dict[UUID, JobRecord] = {}
+        self.signals: dict[UUID, SignalRecord] = {}
         self.entities: dict[Ref[Any], Change] = {}
         self.events: list[EventRecord] = []
         self.children: dict[PlanKey, list[UUID]] = {}
@@ -147,6 +149,15 @@ class Flow:
 
     def put_leftover(self, row: LeftoverRecord) -> None:
         self._put(self.leftovers, row.id, row)
+
+    def send_signal(self, row: SignalRecord) -> None:
+        """News for waits, of whatever flow."""
+        self._put(self.signals, row.id, row)
+
+    def take_signal(self, row: SignalRecord, task_id: UUID) -> None:
+        """A stored signal that was addressed to this flow is used up."""
+        self.signals.setdefault(row.id, row)
+        self._put(self.signals, row.id, replace(row, taken_by=task_id))
 
     def put_entity(self, ref: Ref[Any], change: Change) -> None:
         self._put(self.entities, ref, change)
@@ -270,6 +281,7 @@ class Flow:
         self._log.clear()
         self.events.clear()
         self.entities.clear()
+        self.signals.clear()
 
     # loading ----------------------------------------------------------------------------------------
 

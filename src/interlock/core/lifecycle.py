@@ -10,6 +10,7 @@ from uuid import UUID
 from interlock.core import compensation, leaving, narration, tasks, turns
 from interlock.core.ending import count_open, failure_of, past_return, to_undo
 from interlock.core.facts import (
+    AskFormer,
     Compensate,
     Compensated,
     CompensateFailed,
@@ -21,6 +22,10 @@ from interlock.core.facts import (
     Executed,
     ExecuteFailed,
     Fact,
+    FormerEnded,
+    Judge,
+    Look,
+    News,
     Start,
     StartRefused,
     TaskAnswered,
@@ -44,6 +49,9 @@ END_RETRY_US = 1_000_000
 
 def decide(flow: Flow, fact: Fact, now: int) -> list[Due]:
     """What is due because of the fact. Raises Bug where a move is not in the table of moves."""
+    if isinstance(fact, Look):
+        judge = Judge(flow.tasks[fact.task_id].command_id, fact.task_id)
+        return [judge] if is_still_due(flow, judge, now) else []
     agenda = _take(flow, fact, now)
     due: list[Due] = []
     while agenda:
@@ -66,13 +74,19 @@ def is_still_due(flow: Flow, due: Due, now: int) -> bool:
         case Compensate():
             free = command.open == 0 and flow.commands[due.undone].undo is None
             return command.state is State.COMPENSATING and free
+        case Judge():
+            return flow.tasks[due.task_id].outcome is None
+        case AskFormer():
+            return command.state is State.PENDING and command.options.after_job is not None
 
 
-def _take(flow: Flow, fact: Fact, now: int) -> list[UUID]:
+def _take(flow: Flow, fact: News, now: int) -> list[UUID]:
     """Writes the fact down; returns the commands to examine because of it."""
     match fact:
         case Examine():
             return [fact.command_id]
+        case FormerEnded():
+            return _former_ended(flow, fact, now)
         case Executed():
             return _executed(flow, flow.commands[fact.command_id], now)
         case StartRefused():
@@ -99,6 +113,8 @@ def _take(flow: Flow, fact: Fact, now: int) -> list[UUID]:
 def _examine(flow: Flow, command: CommandRecord, now: int, agenda: list[UUID]) -> list[Due]:
     match command.state:
         case State.PENDING:
+            if command.options_json is not None and command.options.after_job is not None:
+                return [AskFormer(command.id)]
             ready = turns.turn(flow, command)
             if ready is False:
                 agenda += leaving.end(flow, command, Result.CANCELLED, now)
@@ -129,6 +145,19 @@ def _quiet(flow: Flow, command: CommandRecord) -> bool:
     if unfinished:
         raise Bug(f"command {command.id} counts no open parts but has {unfinished}; run `interlock verify`")
     return True
+
+
+def _former_ended(flow: Flow, fact: FormerEnded, now: int) -> list[UUID]:
+    command = flow.commands[fact.command_id]
+    options = command.options
+    if command.state is not State.PENDING or options.after_job != fact.job_id:
+        return []
+    if fact.result is Result.SUCCEEDED or options.whatever_end:
+        flow.put_command(replace(command, options_json=replace(options, after_job=None).to_json()))
+        return [command.id]
+    how = "is gone" if fact.result is None else f"ended {fact.result}"
+    failure = Failure(f"{command.title} was to come after job {fact.job_id}, which {how}")
+    return leaving.end(flow, _failed(command, failure), Result.CANCELLED, now)
 
 
 def _executed(flow: Flow, command: CommandRecord, now: int) -> list[UUID]:

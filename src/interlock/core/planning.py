@@ -10,10 +10,12 @@ from interlock.core import narration, turns
 from interlock.core.flow import Flow
 from interlock.model.errors import Refused
 from interlock.model.layout import PlannedPart, flatten
-from interlock.model.plan import Group, Part, Plan, TaskWork
+from interlock.model.plan import Detached, Group, Part, Plan, TaskWork
 from interlock.model.records import CommandRecord, Role, TaskRecord
 from interlock.model.refs import Ref
 from interlock.model.replacing import replace
+from interlock.model.states import TaskState
+from interlock.model.waits import Wait
 
 #: how deep children may nest, and how many parts and orderings one plan may have
 DEPTH_MAX = 50
@@ -34,12 +36,15 @@ class Described:
 
 @dataclass(frozen=True, slots=True)
 class Author:
-    """What planning needs from outside, handed in: new ids, stored forms, JSON of arguments, host journals."""
+    """What planning needs from outside, handed in: new ids, stored forms, JSON of arguments, host journals, the
+    number of the last signal, and how a job of its own is begun."""
 
     new_id: Callable[[], UUID]
     describe: Callable[[Any], Described]
     dump_arguments: Callable[[TaskWork], str]
     incarnation_of: Callable[[Ref[Any]], str | None]
+    last_signal: Callable[[], int]
+    begin_job: Callable[[Any], UUID]
 
 
 def lay_out(
@@ -57,7 +62,7 @@ def lay_out(
     _check(parent, parts)
     children: list[CommandRecord] = []
     for planned in parts:
-        if isinstance(planned.part.work, TaskWork):
+        if isinstance(planned.part.work, (TaskWork, Detached)):
             task = _task_row(flow, parent, planned, role, author, now, undoes)
             flow.put_task(task)
             narration.task_planned(flow, task)
@@ -151,7 +156,7 @@ def _task_row(
     now: int,
     undoes: UUID | None,
 ) -> TaskRecord:
-    part, work = planned.part, planned.part.work
+    part, work = planned.part, _task_of(planned.part.work, author)
     owner = parent if undoes is None else flow.commands[undoes]
     return TaskRecord(
         id=author.new_id(),
@@ -172,4 +177,22 @@ def _task_row(
         best_effort=part.best_effort,
         created_at=now,
         incarnation=author.incarnation_of(work.host) if work.host else None,
+        **_waiting(work.wait, author, now),
     )
+
+
+def _task_of(work: TaskWork | Detached, author: Author) -> TaskWork:
+    """A detached command is begun as a job of its own; what remains here is the wait for its end."""
+    if isinstance(work, TaskWork):
+        return work
+    job = author.begin_job(work.command)
+    return TaskWork(None, f"job {work.command.command_type.name}", {}, True, False, (), Wait(job=job))
+
+
+def _waiting(wait: Wait | None, author: Author, now: int) -> dict[str, Any]:
+    """How a wait differs from work: it has begun, in the phase that plans it."""
+    if wait is None:
+        return {}
+    if wait.signal is not None:
+        wait = replace(wait, begun_after=author.last_signal())
+    return {"wait_json": wait.to_json(), "state": TaskState.POLLING, "sent_at": now}

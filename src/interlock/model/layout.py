@@ -7,7 +7,7 @@ from functools import lru_cache
 from graphlib import CycleError, TopologicalSorter
 
 from interlock.model.errors import Refused
-from interlock.model.plan import Group, Order, Part, Plan, Retry, TaskWork
+from interlock.model.plan import Detached, Group, Order, Part, Plan, Retry, TaskWork
 from interlock.model.replacing import replace
 
 
@@ -23,6 +23,9 @@ class Options:
     stop_on_failure: bool = False
     no_return: bool = False
     retry: Retry | None = None
+    #: of a flow command: the job that must have ended before, and whether any end of it will do
+    after_job: str | None = None
+    whatever_end: bool = False
 
     def to_json(self) -> str | None:
         """What differs from the default; None where nothing does."""
@@ -137,7 +140,7 @@ def _wrapped(parts: list[PlannedPart]) -> list[PlannedPart]:
 
 def _needs_an_end(planned: PlannedPart, waited_for: set[int]) -> bool:
     is_free = not planned.after and planned.position not in waited_for and planned.options == NO_OPTIONS
-    return isinstance(planned.part.work, TaskWork) and not is_free
+    return isinstance(planned.part.work, (TaskWork, Detached)) and not is_free
 
 
 def _wrap(part: Part) -> Part:

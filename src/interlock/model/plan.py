@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeAlias
 
 from interlock.model.refs import Ref
 from interlock.model.text import require_storable
+from interlock.model.waits import Wait
 
 #: bounds of a part's attempts, and of the pause between two of them in seconds
 ATTEMPTS_MAX = 100
@@ -27,7 +28,7 @@ class HostVerb(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TaskWork:
-    """One async task: a verb on a host, or a registered local function (`host` None).
+    """One async task: a verb on a host, or a registered local function (`host` None), or a `wait`.
 
     `touches` are the refs it may change; None = the refs among its command's parameters.
     """
@@ -38,6 +39,14 @@ class TaskWork:
     is_async: bool
     is_mutating: bool
     touches: tuple[Ref[Any], ...] | None = None
+    wait: Wait | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Detached:
+    """A command that becomes a job of its own; its end is waited for."""
+
+    command: Any
 
 
 def on_host(host: Ref[Any], verb: HostVerb, *, touches: tuple[Ref[Any], ...] | None = None) -> TaskWork:
@@ -73,9 +82,9 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A child command, an async task or a group of parts, and how it counts."""
+    """A child command, an async task, a detached command or a group of parts, and how it counts."""
 
-    work: Any  # a Command, a TaskWork or a Group; Command lives above this module
+    work: Any  # a Command, a TaskWork, Detached or a Group; Command lives above this module
     step: str | None = None
     weight: int = 1
     best_effort: bool = False
@@ -120,7 +129,8 @@ def part(
     retry: Retry | None = None,
     no_return: bool = False,
 ) -> Plan:
-    """A piece of a plan: a command, a task (`on_host`, `local`), or a group of parts that ends as one.
+    """A piece of a plan: a command, a task (`on_host`, `local`), a wait (`until`, `signal`, `approval`, `end_of`,
+    `detached`), or a group of parts that ends as one.
 
     `step` shows it to people under that name; `weight` is its share of the progress; with `best_effort`
     its failure does not fail the command; `key` is its stable name in the plan (default: made from

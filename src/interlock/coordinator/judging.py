@@ -1,0 +1,124 @@
+"""Judging: is what a wait waits for true? It is asked of rows, whatever woke the question (design rule 3)."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+from pydantic import ValidationError
+
+from interlock.catalog import Catalog
+from interlock.command import Command, Reader
+from interlock.coordinator.snapshot import Snapshot
+from interlock.core.facts import TaskEnded
+from interlock.core.flow import Flow
+from interlock.model.failure import Failure
+from interlock.model.records import CommandRecord, TaskRecord
+from interlock.model.replacing import replace
+from interlock.model.states import Outcome, Result, State
+from interlock.model.waits import Approval, Wait, wait_of
+from interlock.steps import Steps
+
+
+def planner_of(flow: Flow, task: TaskRecord) -> CommandRecord:
+    """The command whose phase planned the task: groups have no methods of their own."""
+    command, undoes = flow.commands[task.command_id], task.undoes
+    while undoes is None and command.name == Steps.command_type.name and command.parent_id is not None:
+        command, undoes = flow.commands[command.parent_id], command.undoes
+    return command if undoes is None else flow.commands[undoes]
+
+
+def judge(
+    flow: Flow, task: TaskRecord, subject: Command[Any], db: Reader, snapshot: Snapshot, catalog: Catalog
+) -> TaskEnded | None:
+    """How the wait has ended, or None: it goes on. Raises what the command's method raises."""
+    assert task.wait_json is not None
+    wait = wait_of(task.wait_json)
+    if wait.job is not None:
+        return _of_job(task.id, wait.job, snapshot)
+    if wait.signal is not None:
+        return _of_signals(flow, task, wait, subject, db, snapshot, catalog)
+    if wait.question is not None:
+        return _of_answer(flow, task, wait, subject, db, catalog)
+    assert wait.until is not None
+    return _ended(task.id, _verdict(wait.until, getattr(subject, wait.until)(db)))
+
+
+def _of_job(task_id: UUID, job_id: UUID, snapshot: Snapshot) -> TaskEnded | None:
+    root = snapshot.root_of(job_id)
+    if root is None:
+        return TaskEnded(task_id, Outcome.FAILED, message=f"job {job_id} is gone")
+    if root.state is not State.ENDED:
+        return None
+    if root.result is Result.SUCCEEDED:
+        return TaskEnded(task_id, Outcome.SUCCEEDED, answer_json=root.value_json, message=f"job {job_id} succeeded")
+    why = f": {Failure.from_json(root.failure_json).message}" if root.failure_json else ""
+    return TaskEnded(task_id, Outcome.FAILED, message=f"job {job_id} ended {root.result}{why}")
+
+
+def _of_signals(
+    flow: Flow,
+    task: TaskRecord,
+    wait: Wait,
+    subject: Command[Any],
+    db: Reader,
+    snapshot: Snapshot,
+    catalog: Catalog,
+) -> TaskEnded | None:
+    assert wait.signal is not None
+    for found in snapshot.signals(wait.signal, wait.about, wait.begun_after, flow.id):
+        if found.id in flow.signals:
+            continue  # another wait of this flow has just taken it
+        for answer in _answers(wait, subject, found.data_json, catalog):
+            ended = _ended(task.id, _of_method(wait, subject, db, answer), found.data_json)
+            if ended is not None:
+                if found.job_id is not None:
+                    flow.take_signal(found, task.id)
+                return ended
+    return None
+
+
+def _of_answer(
+    flow: Flow, task: TaskRecord, wait: Wait, subject: Command[Any], db: Reader, catalog: Catalog
+) -> TaskEnded | None:
+    if task.answer_json is None:
+        return None
+    told = json.loads(task.answer_json)
+    for answer in _answers(wait, subject, json.dumps(told["answer"]), catalog):
+        ended = _ended(task.id, _of_method(wait, subject, db, answer, told["by"]), task.answer_json)
+        if ended is not None:
+            return ended
+    flow.put_task(replace(task, answer_json=None, message=f"the answer of {told['by']} did not decide it"))
+    return None
+
+
+def _answers(wait: Wait, subject: Command[Any], data_json: str, catalog: Catalog) -> Iterator[Any]:
+    """The data as the method takes it; nothing where it cannot."""
+    if wait.until is None and wait.question is None:
+        yield None
+        return
+    try:
+        yield catalog.form(type(subject), wait.until).validate_json(data_json)
+    except ValidationError:
+        return
+
+
+def _of_method(wait: Wait, subject: Command[Any], db: Reader, answer: Any, by: str = "") -> bool | Failure:
+    if wait.until is not None:
+        return _verdict(wait.until, getattr(subject, wait.until)(db, answer))
+    if isinstance(answer, Approval) and not answer.approve:
+        reason = f": {answer.reason}" if answer.reason else ""
+        return Failure(f"{by} did not approve{reason}")
+    return True
+
+
+def _verdict(name: str, verdict: Any) -> bool | Failure:
+    if not isinstance(verdict, (bool, Failure)):
+        raise TypeError(f"{name} answered {verdict!r}; it must be True, False or a Failure")
+    return verdict
+
+
+def _ended(task_id: UUID, verdict: bool | Failure, answer_json: str | None = None) -> TaskEnded | None:
+    if isinstance(verdict, Failure):
+        return TaskEnded(task_id, Outcome.FAILED, message=verdict.message, answer_json=answer_json)
+    return TaskEnded(task_id, Outcome.SUCCEEDED, answer_json=answer_json) if verdict else None

@@ -1,0 +1,81 @@
+"""Who is to look again when something is committed: waits, and flows that come after a job.
+
+Kept in memory from the rows that are stored, and only hurries the look: rows decide.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+from uuid import UUID
+
+from interlock.core.facts import Examine, Fact, Look
+from interlock.model.changes import Change
+from interlock.model.records import CommandRecord, EntityRecord, SignalRecord, TaskRecord
+from interlock.model.refs import Ref
+from interlock.model.states import State
+from interlock.model.waits import wait_of
+
+#: an entity that is watched, a kind of signal with what it is about, or a job
+Topic = Ref[Any] | tuple[str, Ref[Any] | None] | UUID
+#: a flow, and which of its tasks or commands is to look
+Waiter = tuple[UUID, Fact]
+
+
+class Waits:
+    """Those of flows in memory; `tell` gives a flow the fact that makes it look."""
+
+    def __init__(self, tell: Callable[[UUID, Fact], None]) -> None:
+        self._tell = tell
+        self._by_topic: dict[Topic, dict[Waiter, None]] = {}
+        self._topics: dict[Waiter, tuple[Topic, ...]] = {}
+
+    def stored(self, changes: Iterable[Change]) -> None:
+        """These changes are committed: new waits look once more, and what they wait for wakes them."""
+        changed: dict[Topic, None] = {}
+        for change in changes:
+            row = change.new if change.new is not None else change.old
+            if isinstance(row, TaskRecord):
+                if row.wait_json is not None:
+                    self.add_task(row)
+            elif isinstance(row, EntityRecord):
+                changed[row.ref] = None
+            elif isinstance(row, SignalRecord):
+                changed[row.kind, row.about] = None
+            elif isinstance(row, CommandRecord) and row.parent_id is None:
+                self.add_flow(row)
+                if row.state is State.ENDED:
+                    changed[row.id] = None
+        for topic in changed:
+            for flow_id, fact in list(self._by_topic.get(topic, ())):
+                self._tell(flow_id, fact)
+
+    def add_task(self, task: TaskRecord) -> None:
+        """A wait is stored. What it waits for may have come while it was: so it looks."""
+        assert task.wait_json is not None
+        wait = wait_of(task.wait_json)
+        topics: tuple[Topic, ...] = task.refs
+        if wait.signal is not None:
+            topics = ((wait.signal, wait.about),)
+        elif wait.job is not None:
+            topics = (wait.job,)
+        self._keep((task.flow_id, Look(task.id)), topics, task.outcome is None)
+
+    def add_flow(self, root: CommandRecord) -> None:
+        """A flow command is stored: it may come after another job."""
+        if root.options_json is None:
+            return
+        job = root.options.after_job
+        is_open = root.state is State.PENDING and job is not None
+        self._keep((root.flow_id, Examine(root.id)), (UUID(job),) if job is not None else (), is_open)
+
+    def _keep(self, waiter: Waiter, topics: tuple[Topic, ...], is_open: bool) -> None:
+        for topic in self._topics.pop(waiter, ()):
+            waiters = self._by_topic[topic]
+            waiters.pop(waiter, None)
+            if not waiters:
+                del self._by_topic[topic]
+        if not is_open:
+            return
+        self._topics[waiter] = topics = tuple(dict.fromkeys(topics))
+        for topic in topics:
+            self._by_topic.setdefault(topic, {})[waiter] = None
+        self._tell(*waiter)

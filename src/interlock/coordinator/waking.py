@@ -1,0 +1,49 @@
+"""What wakes a command beside its own flow: a time that has come, a lock that is free, news that it waits for."""
+
+from collections.abc import Callable, Sequence
+from uuid import UUID
+
+from interlock.clock import Clock
+from interlock.coordinator.lock_waits import LockWaits
+from interlock.coordinator.retries import Retries
+from interlock.coordinator.waits import Waits
+from interlock.core.facts import Examine, Fact
+from interlock.core.flow import Flow
+from interlock.model.changes import Change
+from interlock.model.records import CommandRecord
+
+
+class Waking:
+    """Kept from what is committed; `tell` gives a flow the fact that makes it look. Lives in the engine's loop."""
+
+    def __init__(self, clock: Clock, tell: Callable[[UUID, Fact], None], is_holder: Callable[[UUID], bool]) -> None:
+        def look(flow_id: UUID, command_id: UUID) -> None:
+            tell(flow_id, Examine(command_id))
+
+        self._retries = Retries(clock, look)
+        self._lock_waits = LockWaits(clock, look, is_holder)
+        self._waits = Waits(tell)
+
+    def stop(self) -> None:
+        self._lock_waits.stop()
+        self._retries.stop()
+
+    def stored(self, changes: Sequence[Change]) -> None:
+        """These changes are committed."""
+        for change in changes:
+            if isinstance(change.new, CommandRecord) and change.new.retry_at is not None:
+                self._retries.later(change.new)
+        self._lock_waits.stored(changes)
+        self._waits.stored(changes)
+
+    def taken_up(self, flow: Flow) -> None:
+        """A stored flow goes on in this engine."""
+        for command in flow.commands.values():
+            if command.retry_at is not None:
+                self._retries.later(command)
+        for ticket in flow.tickets.values():
+            self._lock_waits.add(ticket)
+        for task in flow.tasks.values():
+            if task.wait_json is not None:
+                self._waits.add_task(task)
+        self._waits.add_flow(flow.root)
