@@ -1,8 +1,6 @@
 """The coordinator: opens a database, takes over what is unfinished, accepts commands, says how they ended."""
 
 import asyncio
-import os
-import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -12,43 +10,33 @@ from uuid import UUID
 import structlog
 from sqlalchemy import Connection
 
-from interlock import failpoints, logs
+from interlock import logs
 from interlock.catalog import Catalog
 from interlock.clock import Clock, SystemClock
 from interlock.command import Command
 from interlock.coordinator import leftovers, recovery, settling
 from interlock.coordinator.accepting import Repeated, submission
-from interlock.coordinator.acting import Acting
-from interlock.coordinator.change_set import World
 from interlock.coordinator.closing import to_the_end
 from interlock.coordinator.engine import Engine
 from interlock.coordinator.job import Job
 from interlock.coordinator.preview import Preview, Previews
 from interlock.coordinator.settings import Settings
+from interlock.coordinator.supervision import Supervision
 from interlock.coordinator.waiting import LOOK_AGAIN, Waiting
-from interlock.coordinator.writer import Owner
 from interlock.core.flow import Flow
-from interlock.core.polling import Backoff
 from interlock.core.settling import Settlement
-from interlock.hosts.vdsm import connector
-from interlock.ids import new_id
 from interlock.model.decisions import Decision
-from interlock.model.errors import InterlockError, Missing, NotOwner, Refused
+from interlock.model.errors import Missing, Refused
 from interlock.model.records import CommandRecord, JobRecord, TaskRecord
 from interlock.secrets import Keyring
 from interlock.store.database import Database
-from interlock.store.queries import engines, entities, jobs
+from interlock.store.queries import entities, jobs
 from interlock.store.queries import leftovers as stored_leftovers
 
 R = TypeVar("R")
 
 #: how many submissions may wait for their commit at once
 SUBMISSIONS_MAX = 10_000
-#: how often an engine is started anew after an error of a COMMIT, before the coordinator gives up; one that
-#: has lived for LIVED_S counts as the first
-RESTARTS_MAX, LIVED_S = 5, 60.0
-#: how long a database that does not answer is waited for then, and the pauses between two tries
-DOWN_S_MAX, PAUSE_S_MIN, PAUSE_S_MAX = 300.0, 0.1, 5.0
 
 _log = structlog.get_logger(__name__)
 
@@ -67,14 +55,7 @@ class Coordinator:
         self._submitting = 0
         self._waiting = Waiting()
         self._previews = Previews(self.reading)
-        self._runs = False
-        self._world: World
-        self._engine: Engine
-        self._owner: Owner
-        self._acting: Acting
-        self._supervisor: asyncio.Task[None] | None = None
-        #: resolves with an error when this coordinator can no longer work
-        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._supervision = Supervision(database, catalog, keyring, clock, settings, self._waiting)
 
     @classmethod
     @asynccontextmanager
@@ -99,8 +80,7 @@ class Coordinator:
             keys = keyring or _keyring((settings and settings.key_file) or database.key_file)
             coordinator = cls(database, catalog, keys, clock or SystemClock(), settings or Settings())
             try:
-                await coordinator._start_engine()
-                coordinator._supervisor = asyncio.create_task(coordinator._supervise())
+                await coordinator._supervision.start()
                 yield coordinator
             finally:
                 await to_the_end(coordinator._close())
@@ -108,111 +88,21 @@ class Coordinator:
             await to_the_end(asyncio.to_thread(database.close))
 
     async def _close(self) -> None:
-        if self._supervisor is not None:
-            self._supervisor.cancel()
-            await asyncio.gather(self._supervisor, return_exceptions=True)
+        await self._supervision.stop()
         await self._previews.stop()
-        if self._runs:
-            await self._stop_engine()
-            if not self.failed.done():
-                await asyncio.to_thread(self._say_goodbye)
+        await self._supervision.end()
 
-    # the engine -------------------------------------------------------------------------------------
+    @property
+    def failed(self) -> "asyncio.Future[None]":
+        """Resolves with an error when this coordinator can no longer work."""
+        return self._supervision.failed
 
-    async def _start_engine(self) -> None:
-        settings = self._settings
-        connect = connector(settings.tls_dir, plain_hosts=settings.plain_hosts)
-        self._acting = Acting(
-            self._database, self.catalog, self._keyring, self._clock, settings.patience, connect, self._waiting
-        )
-        self._world = World(self.catalog, self._keyring, new_id, self._acting.incarnation_of)
-        owner, after_a_crash = await asyncio.to_thread(self._register)
-        self._owner = owner
-        self._engine = Engine(
-            self._database, owner, self._world, self._clock, self._acting,
-            workers=settings.workers, sets_max=settings.sets_max,
-        )  # fmt: skip
-        self._acting.serve(self._engine)
-        self._engine.start()
-        self._runs = True
-        with self._database.reading() as connection:
-            claimant = recovery.Claimant(self.catalog, self._keyring, self._clock, after_a_crash)
-            count = recovery.take_over(connection, self._engine, claimant)
-        _log.info("engine_started", epoch=owner.epoch, flows_taken_over=count)
-
-    def _register(self) -> tuple[Owner, bool]:
-        """A new row of `engines`; and whether the engine before ended without saying good-bye."""
-        connection, id = self._database.writer(), new_id()
-        hit = failpoints.before("commit_register")
-        with connection.begin():
-            after_a_crash = engines.is_any_running(connection)
-            epoch = engines.register(connection, id, self._clock.now_us(), socket.gethostname(), os.getpid())
-        failpoints.after("commit_register", hit)
-        return Owner(id, epoch), after_a_crash
-
-    async def _stop_engine(self) -> None:
-        if self._runs:
-            self._runs = False
-            await self._acting.stop()
-            await self._engine.stop()
-
-    def _say_goodbye(self) -> None:
-        """Nothing was cut off: the next engine need not suspect any flow."""
-        connection = self._database.writer()
-        try:
-            with connection.begin():
-                engines.end(connection, self._owner.id, self._clock.now_us())
-        except Exception as error:
-            if not self._database.is_lost(error):
-                raise
-            _log.warning("goodbye_not_said", reason=str(error))
-
-    async def _supervise(self) -> None:
-        """After an error of a COMMIT, or when the database was lost, nothing is judged by looking: a new engine
-        starts from the rows."""
-        restarts = 0
-        while True:
-            began_s = self._clock.monotonic_s()
-            try:
-                await self._engine.failed
-            except Exception as error:
-                restarts = restarts + 1 if self._clock.monotonic_s() - began_s < LIVED_S else 1
-                _log.error("engine_failed", restart=restarts, exc_info=error)
-                await self._stop_engine()
-                if isinstance(error, NotOwner) or restarts > RESTARTS_MAX:
-                    self._give_up(error)
-                    return
-            try:
-                await self._start_again()
-            except Exception as another:
-                _log.error("engine_not_started", exc_info=another)
-                self._give_up(another)
-                return
-            self._waiting.look_again()
-
-    async def _start_again(self) -> None:
-        """A new engine, as soon as the database answers."""
-        pauses, began_s = Backoff(PAUSE_S_MIN, PAUSE_S_MAX), self._clock.monotonic_s()
-        while True:
-            try:
-                await self._start_engine()
-                return
-            except Exception as error:
-                await self._stop_engine()
-                if not self._database.is_lost(error) or self._clock.monotonic_s() - began_s > DOWN_S_MAX:
-                    raise
-                _log.warning("database_does_not_answer", reason=str(error))
-                await asyncio.sleep(pauses.next())
-
-    def _give_up(self, error: Exception) -> None:
-        if not self.failed.done():
-            self.failed.set_exception(error)
-        self._waiting.give_up(error)
+    @property
+    def _engine(self) -> Engine:
+        return self._supervision.engine
 
     def _check_works(self) -> None:
-        if self.failed.done() and (error := self.failed.exception()) is not None:
-            kind = NotOwner if isinstance(error, NotOwner) else InterlockError
-            raise kind(f"this coordinator has stopped ({error}); open the database again")
+        self._supervision.check_works()
 
     # commands ---------------------------------------------------------------------------------------
 
@@ -268,7 +158,9 @@ class Coordinator:
         where the preview itself cannot be made.
         """
         self._check_works()
-        return await self._previews.make(self._world, submission(self.catalog, command), self._clock.now_us())
+        return await self._previews.make(
+            self._supervision.world, submission(self.catalog, command), self._clock.now_us()
+        )
 
     async def plan_input(self, name: str, parameters: Mapping[str, Any], *, version: int | None = None) -> Preview:
         """As `plan`, from what a person wrote."""
@@ -319,7 +211,7 @@ class Coordinator:
 
         await self._engine.errand(job_id, write, lambda connection: recovery.load(connection, job_id), resumes=True)
         for task in left:
-            self._acting.task_left(task)
+            self._supervision.acting.task_left(task)
 
     def _flow_of(self, leftover_id: UUID) -> UUID:
         with self.reading() as connection:
@@ -366,7 +258,7 @@ class Coordinator:
 
     def hosts(self) -> list[dict[str, Any]]:
         """Each host that tasks were sent to since the start, with its connection."""
-        return self._acting.hosts()
+        return self._supervision.acting.hosts()
 
     @property
     def commits(self) -> int:
