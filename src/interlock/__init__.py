@@ -2,7 +2,9 @@
 
 from typing import TYPE_CHECKING, Any
 
-from interlock.command import Child, Command, Local, Reader, TaskResult, Tx
+from interlock.command import Child, Command, Local, Monitor, Reader, TaskResult, Tx
+from interlock.model.awaited import approval, detached, end_of, signal, until
+from interlock.model.calls import CallOrder, Context
 from interlock.model.decisions import Decision
 from interlock.model.entities import Endpoint, Entity
 from interlock.model.errors import (
@@ -14,6 +16,7 @@ from interlock.model.errors import (
     Locked,
     Missing,
     NameTaken,
+    NotAllowed,
     NotOwner,
     Refused,
 )
@@ -22,6 +25,7 @@ from interlock.model.locks import NO_LOCKS, Locks, exclusive, shared
 from interlock.model.plan import NOTHING, Plan, Retry, first_of, local, on_host, parallel, part, sequence
 from interlock.model.refs import Ref
 from interlock.model.states import Outcome, Result, State
+from interlock.model.waits import Approval
 from interlock.secrets import Secret
 
 if TYPE_CHECKING:
@@ -32,12 +36,15 @@ if TYPE_CHECKING:
 __all__ = [
     "NOTHING",
     "NO_LOCKS",
+    "Approval",
     "Bug",
+    "CallOrder",
     "Catalog",
     "Cause",
     "Child",
     "Command",
     "CommandFailed",
+    "Context",
     "Coordinator",
     "Decision",
     "Endpoint",
@@ -52,7 +59,9 @@ __all__ = [
     "Locked",
     "Locks",
     "Missing",
+    "Monitor",
     "NameTaken",
+    "NotAllowed",
     "NotOwner",
     "Outcome",
     "Plan",
@@ -66,6 +75,9 @@ __all__ = [
     "State",
     "TaskResult",
     "Tx",
+    "approval",
+    "detached",
+    "end_of",
     "exclusive",
     "first_of",
     "local",
@@ -75,6 +87,8 @@ __all__ = [
     "refuse",
     "sequence",
     "shared",
+    "signal",
+    "until",
 ]
 
 _LATE = {

@@ -11,7 +11,7 @@ from uuid import UUID
 from pydantic import TypeAdapter, ValidationError
 
 from interlock import steps
-from interlock.command import Command, Local, result_type
+from interlock.command import Command, Local, Monitor, result_type
 from interlock.model.entities import Entity, Upgrade
 from interlock.model.errors import InvalidInput
 from interlock.model.records import EntityRecord
@@ -22,6 +22,7 @@ from interlock.steps import Steps
 
 E = TypeVar("E", bound=Entity)
 C = TypeVar("C")
+Member = type[Command[Any]] | type[Entity] | Local | Monitor
 Resolve = Callable[[str, str], UUID | None]
 #: pydantic's types of problem that name a parameter, not a value
 _ABOUT_KEYS = frozenset({"missing", "unexpected_keyword_argument"})
@@ -34,24 +35,27 @@ class Unreadable(Exception):
 
 
 class Catalog:
-    """Commands, entities and local functions by name; registration is explicit.
+    """Commands, entities, local functions and monitors by name; registration is explicit.
 
     `Catalog(RemoveVm, RemoveImage, Vm, Disk, Local("probe", probe))`. A name given twice is a TypeError.
     """
 
-    def __init__(self, *members: type[Command[Any]] | type[Entity] | Local) -> None:
+    def __init__(self, *members: Member) -> None:
         self.commands: dict[str, type[Command[Any]]] = {}
         self.entities: dict[str, type[Entity]] = {}
         self.functions: dict[str, Local] = {}
+        self.monitors: dict[str, Monitor] = {}
         self._adapters: dict[type, TypeAdapter[Any]] = {}
         self._results: dict[type, TypeAdapter[Any]] = {}
         self._forms: dict[Any, TypeAdapter[Any]] = {}
         for member in members:
             self._register(member)
 
-    def _register(self, member: type[Command[Any]] | type[Entity] | Local) -> None:
+    def _register(self, member: Member) -> None:
         if isinstance(member, Local):
             _once(self.functions, member.name, member)
+        elif isinstance(member, Monitor):
+            _once(self.monitors, member.name, member)
         elif issubclass(member, Command):
             _once(self.commands, member.command_type.name, member)
             self._adapters[member] = TypeAdapter(member)
@@ -69,6 +73,8 @@ class Catalog:
         cls = self.commands.get(name)
         if cls is None:
             raise InvalidInput(f"there is no command {name!r}; `interlock commands` lists them")
+        if cls.command_type.internal:
+            raise InvalidInput(f"{name} is internal, a part of other commands; `interlock commands` lists the others")
         known = cls.command_type.version
         if version is not None and not 1 <= version <= known:
             raise InvalidInput(f"{name} has versions 1 to {known}, not {version}; leave it out for the newest")
@@ -154,11 +160,19 @@ class Catalog:
 
     def form(self, cls: type[Command[Any]], judge: str | None) -> TypeAdapter[Any]:
         """What an answer or a signal must be for a method of the command that judges it."""
-        wanted: Any = Approval
-        if judge is not None:
-            method = getattr(cls, judge)
-            name = [*inspect.signature(method).parameters][-1]
-            wanted = get_type_hints(method).get(name, Any)
+        return self._form(Approval if judge is None else _last_hint(getattr(cls, judge)))
+
+    def report(self, monitor: str, data: Any) -> Any:
+        """What a monitor is told, in its own type; raises InvalidInput."""
+        if monitor not in self.monitors:
+            known = ", ".join(sorted(self.monitors)) or "none"
+            raise InvalidInput(f"there is no monitor {monitor!r}; there are: {known}")
+        try:
+            return self._form(_last_hint(self.monitors[monitor].reported)).validate_python(data)
+        except ValidationError as error:
+            raise InvalidInput(*_reasons(f"monitor {monitor}", error)) from None
+
+    def _form(self, wanted: Any) -> TypeAdapter[Any]:
         if wanted not in self._forms:
             self._forms[wanted] = TypeAdapter(wanted)
         return self._forms[wanted]
@@ -215,6 +229,12 @@ def _refs_in(value: Any) -> Iterator[Ref[Any]]:
     elif is_dataclass(value) and not isinstance(value, type):
         for _, ref in refs_of(value):
             yield ref
+
+
+def _last_hint(function: Callable[..., Any]) -> Any:
+    """The type of a function's last parameter."""
+    name = [*inspect.signature(function).parameters][-1]
+    return get_type_hints(function).get(name, Any)
 
 
 def _once(table: dict[str, Any], name: str, member: Any) -> None:

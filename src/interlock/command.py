@@ -96,24 +96,36 @@ class CommandType:
     name: str
     version: int
     upgrades: Mapping[int, Upgrade]
+    internal: bool = False
+    monitored: bool = True
 
 
 class Command(_FrozenClass, Generic[R]):
     """Base of operations. A subclass is a frozen dataclass of its parameters; R is its result's type.
 
     `class RemoveVm(Command[None], name="vm.remove", version=2, upgrades={1: …})`: name and version are
-    stored; `upgrades[n]` turns the parameters of version n into those of n + 1, a pure function.
+    stored; `upgrades[n]` turns the parameters of version n into those of n + 1, a pure function. An `internal` one
+    is a part of others: people are not offered it. The job of one that is internal or not `monitored` is not
+    listed, unless who submits it says otherwise.
     """
 
     command_type: ClassVar[CommandType]
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
-    def __init_subclass__(cls, *, name: str, version: int = 1, upgrades: Mapping[int, Upgrade] | None = None) -> None:
+    def __init_subclass__(
+        cls,
+        *,
+        name: str,
+        version: int = 1,
+        upgrades: Mapping[int, Upgrade] | None = None,
+        internal: bool = False,
+        monitored: bool = True,
+    ) -> None:
         upgrades = dict(upgrades or {})
         missing = [n for n in range(1, version) if n not in upgrades]
         if missing:
             raise TypeError(f"command {name} is version {version} but has no upgrade from {missing}")
-        cls.command_type = CommandType(name, version, upgrades)
+        cls.command_type = CommandType(name, version, upgrades, internal, monitored)
         dataclass(frozen=True, kw_only=True)(cls)
 
     def title(self, db: Reader) -> str:
@@ -166,3 +178,15 @@ class Local:
     name: str
     function: LocalFunction
     repeatable: bool = False
+
+
+@dataclass(frozen=True)
+class Monitor:
+    """Writes what somebody observed into entities, outside any flow: `reported(db, subject, report)`.
+
+    A phase like any other, whose writes nothing restores; `db` has no children, tasks or restore. Whatever watches
+    the entities looks again. Register it in the catalog.
+    """
+
+    name: str
+    reported: Callable[[Tx, Ref[Any], Any], None]

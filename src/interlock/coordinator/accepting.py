@@ -12,7 +12,9 @@ from interlock.coordinator.snapshot import Snapshot
 from interlock.core import narration
 from interlock.core.flow import Flow
 from interlock.ids import new_id
+from interlock.model.calls import NO_CONTEXT, Context
 from interlock.model.errors import InvalidInput, KeyReused, Missing
+from interlock.model.layout import Options
 from interlock.model.locks import PRIORITY_MAX
 from interlock.model.records import CommandRecord, JobRecord, Role
 from interlock.model.refs import Ref
@@ -36,6 +38,10 @@ class Submission:
     idempotency_key: str | None
     user: str
     priority: int = 0
+    context: Context = NO_CONTEXT
+    #: the job that it comes after; `whatever_end`: that need not succeed
+    after_job: UUID | None = None
+    whatever_end: bool = False
 
 
 def submission(
@@ -46,12 +52,13 @@ def submission(
     idempotency_key: str | None = None,
     user: str = "",
     priority: int = 0,
+    context: Context = NO_CONTEXT,
 ) -> Submission:
     """A submission with new ids, as far as it can be checked without the database. Raises InvalidInput."""
     id = new_id()
     return Submission(
         id, (new_id(), new_id(), new_id()), catalog.checked(command), _checked_correlation(correlation_id, id),
-        _checked_key(idempotency_key), _checked_user(user), _checked_priority(priority),
+        _checked_key(idempotency_key), _checked_user(user), _checked_priority(priority), _checked_context(context),
     )  # fmt: skip
 
 
@@ -106,7 +113,11 @@ def accept(
         best_effort=False,
         created_at=now,
     )
-    record = replace(record, title=title_of(command, record))
+    if submission.after_job is not None:
+        options = Options(after_job=str(submission.after_job), whatever_end=submission.whatever_end)
+        record = replace(record, options_json=options.to_json())
+    record = replace(record, title=submission.context.title or title_of(command, record))
+    monitored = submission.context.monitored
     flow.put_command(record)
     flow.put_job(
         JobRecord(
@@ -123,6 +134,7 @@ def accept(
             idempotency_key=submission.idempotency_key,
             digest=digest,
             priority=submission.priority,
+            visible=kind.monitored and not kind.internal if monitored is None else monitored,
         )
     )
     narration.open_job(flow, submission.step_ids, now)
@@ -180,4 +192,10 @@ def _checked_priority(given: int) -> int:
 def _checked_user(given: str) -> str:
     """Who submits. Raises InvalidInput."""
     require_storable("the user", given)
+    return given
+
+
+def _checked_context(given: Context) -> Context:
+    """How it shows. Raises InvalidInput."""
+    require_storable("the title", given.title)
     return given

@@ -2,7 +2,7 @@
 
 import structlog
 
-from interlock.coordinator.runner import was_refused
+from interlock.coordinator.refusing import was_refused
 from interlock.coordinator.work import Slot
 from interlock.model.errors import Bug, InterlockError, Refused
 

@@ -1,39 +1,38 @@
 """The coordinator: opens a database, takes over what is unfinished, accepts commands, says how they ended."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Container, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
 
 import structlog
-from sqlalchemy import Connection
 
 from interlock import logs
 from interlock.catalog import Catalog
 from interlock.clock import Clock, SystemClock
-from interlock.command import Command
-from interlock.coordinator import leftovers, recovery, settling
-from interlock.coordinator.accepting import Repeated, submission
+from interlock.coordinator import answers, leftovers, outside, recovery, settling
+from interlock.coordinator.change_set import ChangeSet
 from interlock.coordinator.closing import to_the_end
-from interlock.coordinator.engine import Engine
 from interlock.coordinator.job import Job
-from interlock.coordinator.preview import Preview, Previews
 from interlock.coordinator.settings import Settings
-from interlock.coordinator.supervision import Supervision
-from interlock.coordinator.waiting import LOOK_AGAIN, Waiting
+from interlock.coordinator.snapshot import Snapshot
+from interlock.coordinator.submitting import Submitting
 from interlock.core.flow import Flow
 from interlock.core.settling import Settlement
+from interlock.ids import new_id
 from interlock.model.decisions import Decision
-from interlock.model.errors import Missing, Refused
-from interlock.model.records import CommandRecord, JobRecord, TaskRecord
+from interlock.model.errors import Missing
+from interlock.model.records import JobRecord, TaskRecord
+from interlock.model.refs import Ref
 from interlock.secrets import Keyring
 from interlock.store.database import Database
-from interlock.store.queries import entities, jobs
+from interlock.store.queries import jobs
 from interlock.store.queries import leftovers as stored_leftovers
 
 R = TypeVar("R")
+T = TypeVar("T")
 
 #: how many submissions may wait for their commit at once
 SUBMISSIONS_MAX = 10_000
@@ -41,21 +40,8 @@ SUBMISSIONS_MAX = 10_000
 _log = structlog.get_logger(__name__)
 
 
-class Coordinator:
+class Coordinator(Submitting):
     """Opened by `open`; all methods are for its event loop."""
-
-    def __init__(
-        self, database: Database, catalog: Catalog, keyring: Keyring, clock: Clock, settings: Settings
-    ) -> None:
-        self.catalog = catalog
-        self._database = database
-        self._keyring = keyring
-        self._clock = clock
-        self._settings = settings
-        self._submitting = 0
-        self._waiting = Waiting()
-        self._previews = Previews(self.reading)
-        self._supervision = Supervision(database, catalog, keyring, clock, settings, self._waiting)
 
     @classmethod
     @asynccontextmanager
@@ -92,47 +78,50 @@ class Coordinator:
         await self._previews.stop()
         await self._supervision.end()
 
-    @property
-    def failed(self) -> "asyncio.Future[None]":
-        """Resolves with an error when this coordinator can no longer work."""
-        return self._supervision.failed
+    # news from outside ------------------------------------------------------------------------------
 
-    @property
-    def _engine(self) -> Engine:
-        return self._supervision.engine
-
-    def _check_works(self) -> None:
-        self._supervision.check_works()
-
-    # commands ---------------------------------------------------------------------------------------
-
-    async def submit(
+    async def signal(
         self,
-        command: Command[R],
+        kind: str,
         *,
-        correlation_id: str | None = None,
-        idempotency_key: str | None = None,
-        user: str = "",
-        priority: int = 0,
-    ) -> Job[R]:
-        """Accepts a command: returns after the commit that made it, or raises Refused (InvalidInput, Missing,
-        KeyReused, or with the `job_id` of the job that shows the refusal). Of commands that wait for one lock the
-        one of higher `priority` (-10 to 10) comes first; a minute of waiting makes up for one level."""
+        about: Ref[Any] | None = None,
+        job_id: UUID | None = None,
+        data: Any = None,
+        by: str = "",
+        signal_id: UUID | None = None,
+    ) -> UUID:
+        """Accepts a signal, JSON `data` with it: durable when this returns, its id. It ends the waits for its kind
+        (and entity) that have begun; addressed to a job, one of that job, which may begin later. The same
+        `signal_id` again changes nothing. Raises InvalidInput, Missing, Refused."""
         self._check_works()
-        wanted = submission(
-            self.catalog, command, correlation_id=correlation_id, idempotency_key=idempotency_key, user=user,
-            priority=priority,
-        )  # fmt: skip
-        if self._submitting >= SUBMISSIONS_MAX:
-            raise Refused(f"{self._submitting} submissions wait already; submit again later")
-        self._submitting += 1
-        try:
-            job_id, repeated = await asyncio.shield(self._engine.submit(wanted)), False
-        except Repeated as known:
-            job_id, repeated = known.job_id, True
-        finally:
-            self._submitting -= 1
-        return Job(self, job_id, type(command), repeated=repeated)
+        wanted = outside.checked_signal(signal_id or new_id(), kind, about, job_id, data, by, self._clock.now_us())
+        await self._in_turn(lambda: self._engine.write(lambda snapshot, now: outside.signal(wanted, snapshot)))
+        return wanted.id
+
+    async def report(self, monitor: str, subject: Ref[Any], told: Any) -> None:
+        """Tells a monitor what was observed of an entity; what it writes is committed when this returns.
+        Raises InvalidInput, Missing, and Refused where the monitor does, or raises."""
+        self._check_works()
+        world, report = self._supervision.world, self.catalog.report(monitor, told)
+
+        def make(snapshot: Snapshot, now: int) -> ChangeSet | None:
+            return outside.report(world, Flow(new_id()), monitor, subject, report, snapshot, now)
+
+        await self._in_turn(lambda: self._engine.write(make))
+
+    async def answer(
+        self, job_id: UUID, form: Any, *, by: str, holds: Container[str], task_id: UUID | None = None
+    ) -> None:
+        """A person answers what a wait of the job asks (`task_id`, or the only one); `holds` are their permissions.
+        Raises Missing, NotAllowed, InvalidInput, Refused. Audited."""
+        self._check_works()
+        await asyncio.to_thread(self._root, job_id)
+        given = answers.Answer(form, by, holds, task_id)
+        await self._engine.errand(
+            job_id,
+            lambda flow: answers.answer(flow, given, self.catalog, self._clock),
+            lambda connection: recovery.load(connection, job_id),
+        )
 
     async def submit_input(
         self,
@@ -150,30 +139,6 @@ class Coordinator:
         return await self.submit(
             command, correlation_id=correlation_id, idempotency_key=idempotency_key, user=user, priority=priority
         )
-
-    async def plan(self, command: Command[Any]) -> Preview:
-        """What the command would do, run over a read snapshot; nothing is committed and nothing sent.
-
-        A command that would be refused is answered with its `refusals`. Raises InvalidInput, Missing, and Refused
-        where the preview itself cannot be made.
-        """
-        self._check_works()
-        return await self._previews.make(
-            self._supervision.world, submission(self.catalog, command), self._clock.now_us()
-        )
-
-    async def plan_input(self, name: str, parameters: Mapping[str, Any], *, version: int | None = None) -> Preview:
-        """As `plan`, from what a person wrote."""
-        return await self.plan(self._from_input(name, parameters, version))
-
-    def _from_input(self, name: str, parameters: Mapping[str, Any], version: int | None) -> Command[Any]:
-        with self.reading() as connection:
-
-            def resolve(entity_type: str, entity_name: str) -> UUID | None:
-                found = entities.by_name(connection, entity_type, entity_name)
-                return found.ref.id if found is not None else None
-
-            return self.catalog.from_input(name, parameters, version=version, resolve=resolve)
 
     async def clear_leftover(self, leftover_id: UUID, *, by: str, reason: str) -> None:
         """A person attests that nothing remains: the leftover no longer refuses its refs. Audited."""
@@ -222,29 +187,6 @@ class Coordinator:
 
     # reading ----------------------------------------------------------------------------------------
 
-    @contextmanager
-    def reading(self) -> Iterator[Connection]:
-        """A read snapshot of the database. Raises DatabaseLost where it does not answer."""
-        with self._database.reading() as connection:
-            yield connection
-
-    async def wait_ended(self, job_id: UUID, timeout_s: float | None = None) -> CommandRecord:
-        """The flow command once it has ended. Raises TimeoutError; Missing where there is no such job."""
-        over = self._waiting.ended(job_id)
-        if over is not None:
-            return over
-        async with asyncio.timeout(timeout_s):
-            while True:
-                with self._waiting.ending(job_id) as end:
-                    if not self._engine.is_under_way(job_id):
-                        root = await asyncio.to_thread(self._root, job_id)
-                        if root.result is not None:
-                            return root
-                    self._check_works()
-                    ended = await end
-                if ended is not LOOK_AGAIN:
-                    return ended
-
     async def changed(self, job_id: UUID, after_seq: int, timeout_s: float) -> None:
         """Returns when the job has events after `after_seq`, or at the timeout. Raises Missing."""
         with self._waiting.changing(job_id) as changed:
@@ -264,13 +206,6 @@ class Coordinator:
     def commits(self) -> int:
         """How many transactions this engine has committed."""
         return self._engine.writer.commits
-
-    def _root(self, job_id: UUID) -> CommandRecord:
-        with self.reading() as connection:
-            record = jobs.root_of(connection, job_id)
-        if record is None:
-            raise Missing(f"there is no job {job_id}; `interlock jobs` lists them")
-        return record
 
     def _job(self, job_id: UUID) -> JobRecord:
         with self.reading() as connection:

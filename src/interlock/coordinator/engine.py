@@ -15,7 +15,6 @@ from interlock.clock import Clock
 from interlock.coordinator.accepting import Repeated, Submission
 from interlock.coordinator.answering import accepted, as_bug, given_up
 from interlock.coordinator.change_set import ChangeSet, World
-from interlock.coordinator.runner import examine_all
 from interlock.coordinator.running import run_of
 from interlock.coordinator.snapshot import Snapshot
 from interlock.coordinator.trials import CLAIMS_MAX, Trials
@@ -26,6 +25,7 @@ from interlock.coordinator.writer import SETS_MAX, Owner, Writer
 from interlock.core import narration
 from interlock.core.facts import Examine, Fact, Look, TaskCleared, TaskProgressed
 from interlock.core.flow import Flow
+from interlock.core.lifecycle import examine_all
 from interlock.ids import new_id
 from interlock.model.errors import InterlockError, Refused
 from interlock.model.records import Severity, TaskRecord
@@ -163,7 +163,7 @@ class Engine:
             given_up(slot)
         return done
 
-    def write(self, make: Callable[[Snapshot, int], ChangeSet]) -> "asyncio.Future[None]":
+    def write(self, make: Callable[[Snapshot, int], ChangeSet | None]) -> "asyncio.Future[None]":
         """Writes what belongs to no flow under way, given a snapshot and the time; resolves after the commit, fails
         with what `make` raises."""
         slot = Slot(Flow(new_id()), outside=Outside(make, self._loop.create_future()))
@@ -298,9 +298,9 @@ class Engine:
         slot, flow, asked = work.slot, work.slot.flow, work.asked
         flow.committed()
         if slot.outside is not None:
-            assert work.change_set is not None
             del self._slots[flow.id]
-            self._act(flow, work.change_set)
+            if work.change_set is not None:
+                self._act(flow, work.change_set)
             if not slot.outside.done.done():
                 slot.outside.done.set_result(None)
             return

@@ -9,7 +9,7 @@ from interlock.model.failure import Failure
 from interlock.model.states import Result
 
 if TYPE_CHECKING:
-    from interlock.coordinator.coordinator import Coordinator
+    from interlock.coordinator.submitting import Submitting
 
 R = TypeVar("R")
 
@@ -27,7 +27,7 @@ class CommandFailed(InterlockError):
 class Job(Generic[R]):
     """An accepted command. `repeated`: it had been submitted before under the same idempotency key."""
 
-    def __init__(self, coordinator: "Coordinator", id: UUID, command: type[Command[Any]], *, repeated: bool) -> None:
+    def __init__(self, coordinator: "Submitting", id: UUID, command: type[Command[Any]], *, repeated: bool) -> None:
         self._coordinator = coordinator
         self._command = command
         self.id = id

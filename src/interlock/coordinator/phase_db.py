@@ -35,7 +35,7 @@ class PhaseDb:
     def __init__(
         self,
         flow: Flow,
-        command: CommandRecord,
+        command: CommandRecord | None,
         snapshot: Snapshot,
         catalog: Catalog,
         objects: Callable[[CommandRecord], Command[Any]],
@@ -43,12 +43,17 @@ class PhaseDb:
         now: int,
     ) -> None:
         self._flow = flow
-        self._command = command
+        self._of = command
         self._snapshot = snapshot
         self._catalog = catalog
         self._objects = objects
         self._new_id = new_id
         self._now = now
+
+    @property
+    def _command(self) -> CommandRecord:
+        assert self._of is not None  # what has none overrides whatever needs it
+        return self._of
 
     # reading ----------------------------------------------------------------------------------------
 
@@ -147,10 +152,12 @@ class PhaseDb:
 
     def announce(self, kind: str, about: Ref[Any] | None = None, data: Any = None) -> None:
         require_storable("the kind of a signal", kind)
-        by = f"command {self._command.id}"
         self._flow.send_signal(
-            SignalRecord(self._new_id(), kind, about, None, json.dumps(data), by, self._now)
+            SignalRecord(self._new_id(), kind, about, None, json.dumps(data), self._who(), self._now)
         )  # fmt: skip
+
+    def _who(self) -> str:
+        return f"command {self._command.id}"
 
     def restore(self) -> None:
         restoring.restore(self, self._flow, self._command, self._catalog)

@@ -18,6 +18,7 @@ from interlock.coordinator.change_set import ChangeSet, World
 from interlock.coordinator.linking import link_changes
 from interlock.coordinator.locking import Acquisition
 from interlock.coordinator.phase_db import PhaseDb
+from interlock.coordinator.refusing import must_begin, refusal_of
 from interlock.coordinator.snapshot import Snapshot
 from interlock.core import narration, planning
 from interlock.core.ending import failure_of
@@ -30,13 +31,12 @@ from interlock.core.facts import (
     EndPhase,
     EndPhaseFailed,
     EndPhaseRan,
-    Examine,
     Executed,
     ExecuteFailed,
     Fact,
     FormerEnded,
     Judge,
-    Look,
+    NeverStarts,
     Start,
     StartRefused,
     TaskEnded,
@@ -45,7 +45,7 @@ from interlock.core.flow import Flow, Mark
 from interlock.core.lifecycle import decide, is_still_due
 from interlock.core.planning import Author, Described
 from interlock.model.errors import Bug, Refused
-from interlock.model.failure import Cause, Failure
+from interlock.model.failure import Failure
 from interlock.model.locks import shared
 from interlock.model.plan import Group, Plan, TaskWork
 from interlock.model.records import CommandRecord, Role, TaskRecord
@@ -69,7 +69,7 @@ class Runner:
 
     def __init__(self, world: World, flow: Flow, snapshot: Snapshot, now: int) -> None:
         self._world = world
-        self._flow = flow
+        self.flow = self._flow = flow
         self._snapshot = snapshot
         self._now = now
         self._later: list[UUID] = []
@@ -85,6 +85,20 @@ class Runner:
         self._objects[submission.flow_id] = submission.command
         root = self._accept(self._flow, submission)
         self._run([Start(root.id)])
+
+    def accept_to_wait(self, submission: Submission) -> list[str]:
+        """As `accept`, but nothing of it runs yet; returns the reasons for which it may not."""
+        self._objects[submission.flow_id] = submission.command
+        root = self._accept(self._flow, submission)
+        mark = self._mark()
+        reasons = self._prepare(root).refusals
+        self._roll_back(mark)
+        return reasons
+
+    def never_start(self, failure: Failure, *, refused: bool) -> None:
+        """What was accepted to wait ends: it was refused itself, or others of the same call were."""
+        id = self._flow.id
+        self._decide(StartRefused(id, failure) if refused else NeverStarts(id, failure))
 
     def _accept(self, flow: Flow, submission: Submission) -> CommandRecord:
         return accepting.accept(
@@ -169,7 +183,7 @@ class Runner:
         """A part whose turn has come, or a flow command."""
         prepared = self._prepare(self._flow.commands[id])
         if prepared.refusals:
-            return self._decide(StartRefused(id, _refusal(self._flow.commands[id], prepared.refusals)))
+            return self._decide(StartRefused(id, refusal_of(self._flow.commands[id], prepared.refusals)))
         return [] if prepared.is_waiting else self._execute(id)
 
     def _start_all(self, ids: Sequence[UUID]) -> Failure | list[Due]:
@@ -180,10 +194,10 @@ class Runner:
             command = self._flow.commands[id]
             prepared = self._prepare(command)
             if prepared.refusals:
-                refused[id] = _refusal(command, prepared.refusals)
+                refused[id] = refusal_of(command, prepared.refusals)
             elif prepared.is_waiting:
                 waiting.add(id)
-        hard = [refused[id] for id in refused if _must_begin(self._flow.commands[id])]
+        hard = [refused[id] for id in refused if must_begin(self._flow.commands[id])]
         if hard:
             return Failure.of(hard[0].message, [cause for each in hard for cause in each.causes])
         due: list[Due] = []
@@ -224,7 +238,7 @@ class Runner:
             plan = self._object(command).execute(self._db(command))
             children = self._lay_out(command, plan, Role.FORWARD)
         except Refused as error:
-            refused = _refusal(command, error.reasons)
+            refused = refusal_of(command, error.reasons)
         except RAISED as error:
             failed = Failure(self._raised(command, "execute", error))
         else:
@@ -298,12 +312,16 @@ class Runner:
 
     def _ask_former(self, command: CommandRecord) -> list[Due]:
         """A flow that comes after another job: has that ended?"""
-        job_id = command.options.after_job
-        assert job_id is not None
-        root = self._snapshot.root_of(UUID(job_id))
-        if root is not None and root.state is not State.ENDED:
+        options = command.options
+        assert options.after_job is not None
+        former = self._snapshot.root_of(UUID(options.after_job))
+        if former is not None and former.state is not State.ENDED:
             return []
-        return self._decide(FormerEnded(command.id, job_id, None if root is None else root.result))
+        if former is not None and (former.result is Result.SUCCEEDED or options.whatever_end):
+            return self._decide(FormerEnded(command.id, options.after_job))
+        how = "is gone" if former is None else f"ended {former.result}"
+        words = f"{command.title} was to come after job {options.after_job}, which {how}; start it by itself"
+        return self._decide(NeverStarts(command.id, Failure(words)))
 
     def _lay_out(self, command: CommandRecord, plan: Plan, role: Role, undoes: UUID | None = None) -> list[UUID]:
         """Makes the plan's rows. What its tasks may change is held at least shared, so that a task of unknown
@@ -373,28 +391,3 @@ class Runner:
             flow=str(command.flow_id), correlation_id=command.correlation_id, exc_info=error,
         )  # fmt: skip
         return legible(f"{phase} of {command.title} raised {type(error).__name__}: {error}")
-
-
-def _must_begin(command: CommandRecord) -> bool:
-    """Whether its refusal is one of the whole plan: no other part may do in its place."""
-    options = command.options
-    return not command.best_effort and options.choice is None and options.retry is None
-
-
-def _refusal(command: CommandRecord, reasons: Sequence[str]) -> Failure:
-    causes = [Cause(reason, (command.title,), tuple(map(str, command.refs))) for reason in reasons]
-    return Failure.of("; ".join(reasons), causes)
-
-
-def examine_all(flow: Flow) -> list[Fact]:
-    """Facts that bring a flow loaded from its rows going again."""
-    waits = [Look(row.id) for row in flow.tasks.values() if row.wait_json is not None and row.outcome is None]
-    return [*(Examine(row.id) for row in flow.commands.values() if row.result is None), *waits]
-
-
-def was_refused(flow: Flow) -> Failure | None:
-    """The refusal of a flow command that never started, or None."""
-    root = flow.root
-    if root.result is Result.FAILED and root.started_at is None and root.failure_json is not None:
-        return Failure.from_json(root.failure_json)
-    return None

@@ -115,6 +115,10 @@ class Snapshot:
         """The number of the last signal that was accepted."""
         return self._ask(signals.last_number)
 
+    def signal(self, id: UUID) -> SignalRecord | None:
+        """The committed signal of that id."""
+        return self._ask(signals.by_id, id)
+
     def signals(self, kind: str, about: Ref[Any] | None, after: int, job_id: UUID) -> list[SignalRecord]:
         """The committed signals that a wait of that job may take, in their order."""
         return self._ask(signals.about, kind, about, after, job_id)

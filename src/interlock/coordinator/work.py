@@ -35,7 +35,7 @@ class Outside:
     """A write that belongs to no flow under way: a signal, what a monitor was told, several flows at once. `make`
     may be called again, after a conflict."""
 
-    make: Callable[[Snapshot, int], ChangeSet]
+    make: Callable[[Snapshot, int], ChangeSet | None]
     done: "asyncio.Future[None]"
 
 

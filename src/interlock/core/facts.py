@@ -5,7 +5,7 @@ from typing import TypeAlias
 from uuid import UUID
 
 from interlock.model.failure import Failure
-from interlock.model.states import Outcome, Phase, Result
+from interlock.model.states import Outcome, Phase
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +119,18 @@ class TaskEnded:
 
 @dataclass(frozen=True, slots=True)
 class FormerEnded:
-    """The job that this flow comes after has ended so; None: it is gone."""
+    """The job that this flow comes after has ended as it must."""
 
     command_id: UUID
     job_id: str
-    result: Result | None
+
+
+@dataclass(frozen=True, slots=True)
+class NeverStarts:
+    """A flow that has not begun never will, and why."""
+
+    command_id: UUID
+    failure: Failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +145,7 @@ class TaskCleared:
 News: TypeAlias = (
     Examine
     | FormerEnded
+    | NeverStarts
     | Executed
     | StartRefused
     | ExecuteFailed

@@ -25,6 +25,7 @@ from interlock.core.facts import (
     FormerEnded,
     Judge,
     Look,
+    NeverStarts,
     News,
     Start,
     StartRefused,
@@ -86,7 +87,9 @@ def _take(flow: Flow, fact: News, now: int) -> list[UUID]:
         case Examine():
             return [fact.command_id]
         case FormerEnded():
-            return _former_ended(flow, fact, now)
+            return _former_ended(flow, fact)
+        case NeverStarts():
+            return _never_starts(flow, fact, now)
         case Executed():
             return _executed(flow, flow.commands[fact.command_id], now)
         case StartRefused():
@@ -147,17 +150,19 @@ def _quiet(flow: Flow, command: CommandRecord) -> bool:
     return True
 
 
-def _former_ended(flow: Flow, fact: FormerEnded, now: int) -> list[UUID]:
+def _former_ended(flow: Flow, fact: FormerEnded) -> list[UUID]:
     command = flow.commands[fact.command_id]
     options = command.options
-    if command.state is not State.PENDING or options.after_job != fact.job_id:
-        return []
-    if fact.result is Result.SUCCEEDED or options.whatever_end:
+    if command.state is State.PENDING and options.after_job == fact.job_id:
         flow.put_command(replace(command, options_json=replace(options, after_job=None).to_json()))
-        return [command.id]
-    how = "is gone" if fact.result is None else f"ended {fact.result}"
-    failure = Failure(f"{command.title} was to come after job {fact.job_id}, which {how}")
-    return leaving.end(flow, _failed(command, failure), Result.CANCELLED, now)
+    return [command.id]
+
+
+def _never_starts(flow: Flow, fact: NeverStarts, now: int) -> list[UUID]:
+    command = flow.commands[fact.command_id]
+    if command.state is not State.PENDING:
+        return []
+    return leaving.end(flow, _failed(command, fact.failure), Result.CANCELLED, now)
 
 
 def _executed(flow: Flow, command: CommandRecord, now: int) -> list[UUID]:
@@ -247,3 +252,9 @@ def move(flow: Flow, command: CommandRecord, state: State, now: int, **fields: A
     flow.put_command(command)
     narration.command_moved(flow, command, now)
     return command
+
+
+def examine_all(flow: Flow) -> list[Fact]:
+    """Facts that bring a flow loaded from its rows going again."""
+    waits = [Look(row.id) for row in flow.tasks.values() if row.wait_json is not None and row.outcome is None]
+    return [*(Examine(row.id) for row in flow.commands.values() if row.result is None), *waits]

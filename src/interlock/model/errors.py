@@ -2,7 +2,7 @@
 
 InterlockError
 ├── Refused      the caller's: nothing happened
-│   ├── Missing, NameTaken, KeyReused, Locked, InvalidInput
+│   ├── Missing, NameTaken, KeyReused, Locked, NotAllowed, InvalidInput
 ├── HostFailed   the world's
 ├── NotOwner     this engine lost its database to another
 ├── DatabaseLost the database server cannot be used at present
@@ -40,6 +40,10 @@ class KeyReused(Refused):
 
 class Locked(Refused):
     """A lock is held by another job; the reason names it."""
+
+
+class NotAllowed(Refused):
+    """Who asked does not hold the permission that it takes."""
 
 
 class InvalidInput(Refused):

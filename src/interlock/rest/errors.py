@@ -17,6 +17,7 @@ from interlock.model.errors import (
     Locked,
     Missing,
     NameTaken,
+    NotAllowed,
     NotOwner,
     Refused,
 )
@@ -26,6 +27,7 @@ from interlock.rest.bodies import TooLarge, TooSlow
 ANSWERS: dict[type[Exception], tuple[int, str]] = {
     InvalidInput: (422, "invalid_input"),
     Missing: (404, "missing"),
+    NotAllowed: (403, "not_allowed"),
     KeyReused: (409, "key_reused"),
     Locked: (409, "locked"),
     NameTaken: (409, "name_taken"),

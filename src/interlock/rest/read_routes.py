@@ -40,7 +40,7 @@ def router(coordinator: Coordinating, catalog: Commands, reading: Reading, user:
     @routes.get("/commands", dependencies=_NO_QUERY)
     async def list_commands() -> Response:
         """The commands that can be submitted, with the JSON schemas of their parameters."""
-        return as_json({"commands": [_command(catalog, name) for name in sorted(catalog.commands)]})
+        return as_json({"commands": [_command(catalog, name) for name in _offered(catalog)]})
 
     @routes.get("/entities/{type}")
     async def list_entities(type: str, query: Annotated[EntitiesQuery, Query()]) -> Response:
@@ -90,6 +90,10 @@ def _simple(routes: APIRouter, path: str, reading: Reading, view: Callable[[Conn
 
     show.__doc__ = doc
     routes.add_api_route(path, show, methods=["GET"], name=path.strip("/"), dependencies=_NO_QUERY)
+
+
+def _offered(catalog: Commands) -> list[str]:
+    return sorted(name for name, cls in catalog.commands.items() if not cls.command_type.internal)
 
 
 def _command(catalog: Commands, name: str) -> Json:

@@ -1,0 +1,91 @@
+"""Answers of people to waits that ask for one: checked whole, then kept in the wait's row, which is then looked at."""
+
+import json
+from collections.abc import Container
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from pydantic import ValidationError
+
+from interlock.catalog import Catalog
+from interlock.clock import Clock
+from interlock.coordinator.judging import planner_of
+from interlock.core.flow import Flow
+from interlock.model.errors import InvalidInput, Missing, NotAllowed, Refused
+from interlock.model.records import TaskRecord
+from interlock.model.replacing import replace
+from interlock.model.text import require_storable
+from interlock.model.waits import Wait, wait_of
+
+#: how much of what is wrong is said
+_REASONS_MAX = 100
+
+
+class Everything(Container[str]):
+    """Who may do everything."""
+
+    def __contains__(self, permission: object) -> bool:
+        return True
+
+
+EVERYTHING = Everything()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What somebody answers; `task_id` None means the only open question of the job."""
+
+    form: Any
+    by: str
+    holds: Container[str]
+    task_id: UUID | None = None
+
+
+def answer(flow: Flow, given: Answer, catalog: Catalog, clock: Clock) -> None:
+    """Writes the answer down. Raises Missing, NotAllowed, InvalidInput, and Refused where nothing asks any more."""
+    task, wait = _asked(flow, given.task_id)
+    require_storable("who answers", given.by)
+    if wait.permission not in given.holds:
+        raise NotAllowed(f"answering {wait.question!r} takes the permission {wait.permission}; {given.by} lacks it")
+    if task.answer_json is not None:
+        raise Refused(
+            f"{json.loads(task.answer_json)['by']} has just answered {wait.question!r}; look at the job again"
+        )
+    cls = catalog.commands[planner_of(flow, task).name]
+    adapter = catalog.form(cls, wait.until)
+    try:
+        form = json.loads(adapter.dump_json(adapter.validate_python(given.form)))
+    except ValidationError as error:
+        raise InvalidInput(*(_reason(each) for each in error.errors(include_input=False)[:_REASONS_MAX])) from None
+    flow.put_task(replace(task, answer_json=json.dumps({"by": given.by, "answer": form})))
+    words = f"{wait.question} {given.by} answered: {json.dumps(form, ensure_ascii=False)}"
+    flow.add_event(clock.now_us(), "wait_answered", words, user=given.by, task_id=task.id, command_id=task.command_id)
+
+
+def _asked(flow: Flow, task_id: UUID | None) -> tuple[TaskRecord, Wait]:
+    """The question that is meant."""
+    found = [
+        (task, wait)
+        for task in flow.tasks.values()
+        if task.wait_json is not None and (wait := wait_of(task.wait_json)).question is not None
+    ]
+    if task_id is not None:
+        found = [each for each in found if each[0].id == task_id]
+        if not found:
+            raise Missing(f"job {flow.id} has no question {task_id}; `interlock job show {flow.id}` shows its tasks")
+    still_open = [each for each in found if each[0].outcome is None]
+    if len(still_open) == 1:
+        return still_open[0]
+    if still_open:
+        names = "; ".join(f"{task.id} ({wait.question})" for task, wait in still_open)
+        raise Refused(f"job {flow.id} asks {len(still_open)} questions, name one: {names}")
+    if found:
+        task, wait = found[-1]
+        raise Refused(f"{wait.question!r} is not open any more: it ended {task.outcome}")
+    raise Refused(f"job {flow.id} asks nobody anything")
+
+
+def _reason(problem: Any) -> str:
+    where = ".".join(str(part) for part in problem["loc"]) or "the answer"
+    return f"{where}: {problem['msg']}"
