@@ -88,7 +88,9 @@ def _of_answer(
         ended = _ended(task.id, _of_method(wait, subject, db, answer, told["by"]), task.answer_json)
         if ended is not None:
             return ended
-    flow.put_task(replace(task, answer_json=None, message=f"the answer of {told['by']} did not decide it"))
+    flow.put_task(replace(task, answer_json=None))
+    words = f"the answer of {told['by']} did not decide {wait.question!r}; it is still asked"
+    flow.add_event(db.now, "answer_undecided", words, task_id=task.id, command_id=task.command_id)
     return None
 
 

@@ -66,6 +66,7 @@ def lay_out(
             task = _task_row(flow, parent, planned, role, author, now, undoes)
             flow.put_task(task)
             narration.task_planned(flow, task)
+            narration.task_moved(flow, task, now)
         else:
             child = _command_row(parent, planned, role, author, now, undoes)
             flow.put_command(child)

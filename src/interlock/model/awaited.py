@@ -62,7 +62,8 @@ def end_of(job: UUID) -> TaskWork:
 def detached(command: Any) -> Detached:
     """Starts a command as a job of its own, in the transaction that ends this phase, and waits for its end.
 
-    Whatever becomes of this command, that job goes on.
+    Whatever becomes of this command, that job goes on. It takes its own locks: one that this flow holds is refused
+    to it like to any other.
     """
     return Detached(command)
 

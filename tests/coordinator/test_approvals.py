@@ -1,0 +1,163 @@
+"""Waits that a person answers: a form, a permission, an audit line; durable like every other wait."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from interlock import (
+    Command,
+    Coordinator,
+    Failure,
+    InvalidInput,
+    Job,
+    Missing,
+    NotAllowed,
+    Plan,
+    Reader,
+    Refused,
+    Tx,
+    approval,
+    local,
+    parallel,
+    part,
+    sequence,
+)
+from interlock.coordinator.answers import EVERYTHING
+from interlock.ids import new_id
+from interlock.model.records import EventRecord, Severity
+from interlock.model.states import Outcome, StepStatus
+from tests.coordinator.support import WAIT_S, events, failure_of, job, opened, steps, tasks, until_job
+from tests.databases import Scratch
+
+QUESTION = "May the rest be rolled out?"
+
+
+class RollOut(Command[dict[str, Any]], name="roll_out"):
+    """Asks between two steps."""
+
+    def execute(self, db: Tx) -> Plan:
+        return sequence(part(local("noop")), part(Ask(), step="ASK"), part(local("noop"), step="REST"))
+
+    def end_successfully(self, db: Tx) -> dict[str, Any]:
+        [child] = db.children(Ask)
+        value: dict[str, Any] = child.value
+        return value
+
+
+class Ask(Command[dict[str, Any]], name="ask"):
+    def execute(self, db: Tx) -> Plan:
+        return part(approval(QUESTION, permission="roll_out.approve"), step="APPROVAL")
+
+    def end_successfully(self, db: Tx) -> dict[str, Any]:
+        [task] = db.tasks(self)
+        answer: dict[str, Any] = task.answer
+        return answer
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many are to go on."""
+
+    servers: int
+    note: str = ""
+
+
+class AskHowMany(Command[int], name="ask.how_many"):
+    def execute(self, db: Tx) -> Plan:
+        return part(approval("How many?", permission="count", judge=self.counted))
+
+    def counted(self, db: Reader, answer: Count) -> bool | Failure:
+        return Failure("none at all") if answer.servers == 0 else answer.servers > 0
+
+    def end_successfully(self, db: Tx) -> int:
+        [task] = db.tasks(self)
+        servers: int = task.answer["answer"]["servers"]
+        return servers
+
+
+class AskTwice(Command[None], name="ask.twice"):
+    def execute(self, db: Tx) -> Plan:
+        return parallel(*(part(approval(f"{n}?", permission="p")) for n in range(2)))
+
+
+MEMBERS = (RollOut, Ask, AskHowMany, AskTwice)
+
+
+async def asking(coordinator: Coordinator, command: Command[Any]) -> Job[Any]:
+    job = await coordinator.submit(command)
+    await until_job(coordinator, job.id, lambda row: any(task.wait_json for task in tasks(coordinator, job.id)))
+    return job
+
+
+async def test_who_may_approves_and_it_goes_on(scratch: Scratch) -> None:
+    async with opened(scratch, *MEMBERS) as coordinator:
+        rolls = await asking(coordinator, RollOut())
+        shown = {step.name: step.status for step in steps(coordinator, rolls.id)}
+        assert (shown["ASK"], shown["APPROVAL"]) == (StepStatus.STARTED, StepStatus.STARTED)
+        with pytest.raises(NotAllowed, match=r"takes the permission roll_out\.approve; eve lacks it"):
+            await coordinator.answer(rolls.id, {"approve": True}, by="eve", holds={"vm.remove"})
+        await coordinator.answer(rolls.id, {"approve": True, "reason": "ok"}, by="ada", holds={"roll_out.approve"})
+        assert await rolls.result(WAIT_S) == {"by": "ada", "answer": {"approve": True, "reason": "ok"}}
+        [task] = [task for task in tasks(coordinator, rolls.id) if task.wait_json]
+        [audited] = [event for event in events(coordinator, rolls.id) if event.user]
+        assert audited == EventRecord(
+            rolls.id, audited.seq, audited.at, Severity.INFO, "wait_answered",
+            f'{QUESTION} ada answered: {{"approve": true, "reason": "ok"}}', str(rolls.id), "ada", task.command_id,
+            task.id,
+        )  # fmt: skip
+
+
+async def test_one_who_does_not_approve_fails_it_with_the_reason(scratch: Scratch) -> None:
+    async with opened(scratch, *MEMBERS) as coordinator:
+        rolls = await asking(coordinator, RollOut())
+        await coordinator.answer(rolls.id, {"approve": False, "reason": "not today"}, by="ada", holds=EVERYTHING)
+        assert "ada did not approve: not today" in (await failure_of(rolls)).message
+        [task] = [task for task in tasks(coordinator, rolls.id) if task.wait_json]
+        assert task.outcome is Outcome.FAILED
+
+
+async def test_a_form_of_its_own_is_checked_whole_and_may_leave_it_open(scratch: Scratch) -> None:
+    async with opened(scratch, *MEMBERS) as coordinator:
+        asks = await asking(coordinator, AskHowMany())
+        with pytest.raises(InvalidInput, match="servers: Input should be a valid integer"):
+            await coordinator.answer(asks.id, {"servers": "many"}, by="ada", holds=EVERYTHING)
+        await coordinator.answer(asks.id, {"servers": -3}, by="ada", holds=EVERYTHING)
+        await until_job(coordinator, asks.id, lambda row: tasks(coordinator, asks.id)[0].answer_json is None)
+        assert job(coordinator, asks.id).result is None
+        await coordinator.answer(asks.id, {"servers": 4}, by="bob", holds=EVERYTHING)
+        assert await asks.result(WAIT_S) == 4
+
+
+async def test_an_answer_survives_a_restart_and_so_does_the_question(scratch: Scratch) -> None:
+    async with opened(scratch, *MEMBERS) as coordinator:
+        rolls = await asking(coordinator, RollOut())
+    async with opened(scratch, *MEMBERS) as coordinator:
+        await coordinator.answer(rolls.id, {"approve": True}, by="ada", holds=EVERYTHING)
+        assert (await coordinator.wait_ended(rolls.id, WAIT_S)).failure_json is None
+        with pytest.raises(Refused, match="is not open any more: it ended SUCCEEDED"):
+            await coordinator.answer(rolls.id, {"approve": False}, by="eve", holds=EVERYTHING)
+
+
+async def test_of_two_questions_one_is_to_be_named(scratch: Scratch) -> None:
+    async with opened(scratch, *MEMBERS) as coordinator:
+        asks = await asking(coordinator, AskTwice())
+        with pytest.raises(Refused, match="asks 2 questions, name one"):
+            await coordinator.answer(asks.id, {"approve": True}, by="ada", holds=EVERYTHING)
+        with pytest.raises(Missing, match="has no question"):
+            await coordinator.answer(asks.id, {"approve": True}, by="ada", holds=EVERYTHING, task_id=new_id())
+        for task in tasks(coordinator, asks.id):
+            await coordinator.answer(asks.id, {"approve": True}, by="ada", holds=EVERYTHING, task_id=task.id)
+        await asks.result(WAIT_S)
+
+
+async def test_a_job_that_asks_nothing_takes_no_answer(scratch: Scratch) -> None:
+    class Quiet(Command[None], name="quiet"):
+        pass
+
+    async with opened(scratch, Quiet) as coordinator:
+        quiet = await coordinator.submit(Quiet())
+        with pytest.raises(Refused, match="asks nobody anything"):
+            await coordinator.answer(quiet.id, {"approve": True}, by="ada", holds=EVERYTHING)
+        with pytest.raises(Missing, match="there is no job"):
+            await coordinator.answer(new_id(), {"approve": True}, by="ada", holds=EVERYTHING)

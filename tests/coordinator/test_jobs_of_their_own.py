@@ -1,0 +1,149 @@
+"""Commands that become jobs of their own in another's transaction, and waits for the ends of jobs."""
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from interlock import (
+    Command,
+    Locks,
+    Plan,
+    Reader,
+    Ref,
+    Refused,
+    Result,
+    Tx,
+    detached,
+    end_of,
+    exclusive,
+    local,
+    parallel,
+    part,
+    sequence,
+)
+from tests.coordinator.support import WAIT_S, Disk, Gate, Work, add_disk, events, failure_of, job, opened, tasks
+from tests.databases import Scratch
+
+
+class Delegate(Command[Any], name="delegate"):
+    """Adds a disk and lets a job of its own work on it."""
+
+    disk_name: str
+    function: str = "noop"
+    in_turn: bool = False
+
+    def execute(self, db: Tx) -> Plan:
+        ref = db.new(Disk)
+        db.add(Disk(id=ref.id, name=self.disk_name, size=3))
+        work = part(detached(Work(disk=ref, function=self.function)), step="DELEGATED")
+        return sequence(part(local("noop")), work) if self.in_turn else work
+
+    def end_successfully(self, db: Tx) -> Any:
+        results = db.tasks(self)
+        return results[0].answer if results else None
+
+
+class Missing(Command[None], name="missing"):
+    disk: Ref[Disk]
+
+    def locks(self, db: Reader) -> Locks:
+        return exclusive(self.disk)
+
+    def validate(self, db: Reader) -> Any:
+        raise Refused("it is not there")
+
+
+class After(Command[Any], name="after"):
+    """Waits for a job that somebody else has started."""
+
+    job: UUID
+
+    def execute(self, db: Tx) -> Plan:
+        return part(end_of(self.job))
+
+    def end_successfully(self, db: Tx) -> Any:
+        return db.tasks(self)[0].answer
+
+
+MEMBERS = (Delegate, Missing, After)
+
+
+def the_other(scratch: Scratch, id: UUID) -> UUID:
+    [(other,)] = scratch.rows("SELECT id FROM job WHERE action = 'disk.work' AND id <> ?", id)
+    assert isinstance(other, UUID)
+    return other
+
+
+@pytest.mark.parametrize("in_turn", [False, True])
+async def test_it_succeeds_as_the_job_does_that_it_started(scratch: Scratch, in_turn: bool) -> None:
+    async with opened(scratch, *MEMBERS) as coordinator:
+        delegates = await coordinator.submit(Delegate(disk_name="d", in_turn=in_turn), correlation_id="one")
+        assert await delegates.result(WAIT_S) == (None if in_turn else 3)
+        other = job(coordinator, the_other(scratch, delegates.id))
+        assert (other.result, other.correlation_id, other.visible) == (Result.SUCCEEDED, "one", True)
+        assert events(coordinator, other.id)[0].kind == "job_accepted"
+
+
+async def test_it_fails_as_that_job_does(scratch: Scratch) -> None:
+    async with opened(scratch, *MEMBERS) as coordinator:
+        delegates = await coordinator.submit(Delegate(disk_name="d", function="broken"))
+        message = (await failure_of(delegates)).message
+        other = the_other(scratch, delegates.id)
+        assert f"job {other} ended FAILED" in message
+        assert "the disk is broken" in message
+
+
+async def test_a_phase_that_is_taken_back_starts_no_job(scratch: Scratch) -> None:
+    class Both(Command[None], name="both"):
+        disk: Ref[Disk]
+
+        def execute(self, db: Tx) -> Plan:
+            return parallel(part(detached(Work(disk=self.disk))), part(Missing(disk=self.disk)))
+
+    async with opened(scratch, *MEMBERS, Both) as coordinator:
+        disk = await add_disk(coordinator)
+        assert "it is not there" in (await failure_of(await coordinator.submit(Both(disk=disk)))).message
+        assert scratch.rows("SELECT id FROM job WHERE action = 'disk.work'") == []
+
+
+async def test_the_job_goes_on_whatever_becomes_of_who_started_it(scratch: Scratch) -> None:
+    class Impatient(Command[None], name="impatient"):
+        disk: Ref[Disk]
+
+        def execute(self, db: Tx) -> Plan:
+            return parallel(
+                part(detached(Work(disk=self.disk, function="gate")), best_effort=True),
+                part(local("broken", touches=())),
+            )
+
+    gate = Gate()
+    async with opened(scratch, *MEMBERS, Impatient, gate=gate) as coordinator:
+        disk = await add_disk(coordinator)
+        starts = await coordinator.submit(Impatient(disk=disk))
+        await gate.wait_entered()
+        other = the_other(scratch, starts.id)
+    crashed = scratch.copy("crashed")
+    gate = Gate()
+    async with opened(crashed, *MEMBERS, Impatient, gate=gate) as coordinator:
+        await gate.wait_entered()
+        gate.open.set()
+        assert (await coordinator.wait_ended(other, WAIT_S)).result is Result.SUCCEEDED
+        assert (await coordinator.wait_ended(starts.id, WAIT_S)).result is Result.FAILED
+
+
+async def test_the_end_of_a_job_is_waited_for_also_across_a_restart(scratch: Scratch) -> None:
+    gate = Gate()
+    async with opened(scratch, *MEMBERS, gate=gate) as coordinator:
+        disk = await add_disk(coordinator, size=8)
+        works = await coordinator.submit(Work(disk=disk, function="gate"))
+        await gate.wait_entered()
+        after = await coordinator.submit(After(job=works.id))
+        gone = await coordinator.submit(After(job=UUID(int=5)))
+        assert f"job {UUID(int=5)} is gone" in (await failure_of(gone)).message
+    gate = Gate()
+    async with opened(scratch, *MEMBERS, gate=gate) as coordinator:
+        await gate.wait_entered()
+        assert tasks(coordinator, after.id)[0].outcome is None
+        gate.open.set()
+        assert (await coordinator.wait_ended(after.id, WAIT_S)).value_json == "8"
