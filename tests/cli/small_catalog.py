@@ -1,8 +1,26 @@
 """Commands that need no host, for a real server."""
 
+from dataclasses import replace
 from enum import StrEnum
+from typing import Any
 
-from interlock import Catalog, Command, Entity, Reader, Ref, Refusals, Tx, refuse
+from interlock import (  # fmt: skip
+    Catalog,
+    Command,
+    Entity,
+    Monitor,
+    Plan,
+    Reader,
+    Ref,
+    Refusals,
+    Tx,
+    approval,
+    part,
+    refuse,
+    sequence,
+    signal,
+    until,
+)
 
 
 class Status(StrEnum):
@@ -50,4 +68,25 @@ class RemoveBox(Command[None], name="box.remove"):
         db.remove(self.box)
 
 
-CATALOG = Catalog(AddBox, RemoveBox, Box)
+class OpenBox(Command[Any], name="box.open"):
+    """Wait for a box to come up, for its key, and for somebody who allows it."""
+
+    box: Ref[Box]
+
+    def execute(self, db: Tx) -> Plan:
+        return sequence(
+            part(until(self.is_up, watch=self.box), step="COME_UP"),
+            part(signal("key", about=self.box), step="KEY"),
+            part(approval("May it be opened?", permission="box.open", about=self.box), step="ASK"),
+        )
+
+    def is_up(self, db: Reader) -> bool:
+        return db.get(self.box).status is Status.UP
+
+
+def told(db: Tx, box: Ref[Box], report: dict[str, Status]) -> None:
+    """What somebody saw of a box."""
+    db.put(replace(db.get(box), status=report["status"]))
+
+
+CATALOG = Catalog(AddBox, RemoveBox, OpenBox, Box, Monitor("box.seen", told))

@@ -70,7 +70,7 @@ def test_a_job_that_needs_a_person_is_settled(server: Server, interlock: Interlo
         {"job_id": picture.RUNNING_JOB, "decision": decision, "by": "ann", "reason": "looked at it",
          "command_id": UUID(int=5), "leave_tasks": bool(more)},
     ]  # fmt: skip
-    server.coordinator.answer = Refused("tasks may still run")
+    server.coordinator.reply = Refused("tasks may still run")
     ran = interlock("job", decision, JOB, "--reason", "x")
     assert (ran.code, ran.err) == (1, "interlock: tasks may still run\n")
     assert interlock("job", decision, JOB).code == 64
@@ -92,7 +92,7 @@ def test_run_keeps_the_key_that_is_given(server: Server, interlock: Interlock) -
     ],
 )
 def test_a_refusal_shows_all_reasons(server: Server, interlock: Interlock, error: Exception, code: int) -> None:
-    server.coordinator.answer = error
+    server.coordinator.reply = error
     ran = interlock("run", "vm.remove", "vm=web1")
     assert (ran.code, ran.out) == (code, "")
     if isinstance(error, Refused):
@@ -247,7 +247,7 @@ def test_a_leftover_is_cleared_with_a_reason(server: Server, interlock: Interloc
 
 
 def test_what_could_steer_a_terminal_is_shown_as_an_escape(server: Server, interlock: Interlock) -> None:
-    server.coordinator.answer = Refused("name \x1b[31mred\nINFO all is well")
+    server.coordinator.reply = Refused("name \x1b[31mred\nINFO all is well")
     ran = interlock("run", "vm.remove", "vm=x")
     assert ran.err == "interlock: name \\x1b[31mred\\nINFO all is well\n"
 

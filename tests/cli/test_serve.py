@@ -8,7 +8,8 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 
 from interlock.app import CannotServe, issue_host_certificate, load_catalog
 from interlock.config import ServeConfig
-from tests.cli.conftest import Interlock
+from tests.cli.conftest import Interlock, Ran
 from tests.cli.small_catalog import CATALOG
 from tests.databases import empty_url
 
@@ -249,3 +250,69 @@ def test_a_socket_that_nobody_listens_on_is_no_server(interlock: Interlock, tmp_
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(tmp_path / "s"))
     assert interlock("jobs").code == 1
+
+
+def test_a_job_waits_for_a_monitor_a_signal_and_a_person(
+    interlock: Interlock, serving: Serving, tmp_path: Path
+) -> None:
+    """From one terminal another's job is brought on, across a restart of the server."""
+    process = serving.start()
+    assert interlock("run", "box.add", "name=b", "--wait").code == 0
+    job = interlock("run", "box.open", "box=b").out.strip()
+    assert interlock("report", "box.seen", "box:b", "status=UP").out == f"box.seen was told of {box_of(interlock)}\n"
+    process.kill()
+    process.communicate(timeout=WAIT_S)
+    serving.start()
+    assert interlock("signal", "key", "--job", job, "--about", "box:b", "n:=7").code == 0
+    asked = until(
+        lambda: interlock("-o", "json", "job", "questions", job), lambda ran: json.loads(ran.out)["questions"]
+    )
+    assert [each["question"] for each in json.loads(asked.out)["questions"]] == ["May it be opened?"]
+    shown = interlock("job", "questions", job)
+    assert "approve (boolean), reason (string, optional)" in shown.out
+    ran = interlock("job", "answer", job, "approve=perhaps")
+    assert (ran.code, "approve: Input should be a valid boolean" in ran.err) == (64, True)
+    assert interlock("job", "answer", job, "approve:=true").out == "answered\n"
+    ran = interlock("job", "watch", job)
+    assert ran.code == 0, ran.err
+    assert interlock("signal", "key", "--job", job).err == (
+        f"interlock: job {job} has ended SUCCEEDED; nothing of it waits for a signal any more\n"
+    )
+    assert interlock("verify").code == 0
+
+
+def test_several_commands_in_one_call(interlock: Interlock, serving: Serving, tmp_path: Path) -> None:
+    serving.start()
+    call = tmp_path / "call.json"
+    call.write_text(json.dumps([{"command": "box.add", "parameters": {"name": name}} for name in "abc"]))
+    ran = interlock("call", str(call), "--order", "sequential")
+    assert (ran.code, ran.err) == (0, "")
+    jobs = ran.out.split()
+    assert [interlock("job", "watch", job).code for job in jobs] == [0, 0, 0]
+    up = {"command": "box.add", "parameters": {"name": "u", "status": "UP"}}
+    call.write_text(json.dumps([up]))
+    assert interlock("job", "watch", interlock("call", str(call)).out.strip()).code == 0
+    call.write_text(json.dumps([{"command": "box.remove", "parameters": {"box": name}} for name in "au"]))
+    ran = interlock("call", str(call))
+    assert ran.err.startswith("interlock: box u is UP; stop it first\ninterlock: and mind the other one\n")
+    assert ran.code == 1
+    assert len(json.loads(interlock("-o", "json", "entity", "box").out)["entities"]) == 4, "none was removed"
+    for text, words in (("{}", "has no list"), ("[", "cannot be read as JSON")):
+        call.write_text(text)
+        ran = interlock("call", str(call))
+        assert (ran.code, words in ran.err) == (64, True)
+
+
+def box_of(interlock: Interlock) -> str:
+    """The ref of the only box."""
+    [box] = json.loads(interlock("-o", "json", "entity", "box").out)["entities"]
+    return f"box:{box['id']}"
+
+
+def until(ask: Callable[[], Ran], holds: Callable[[Ran], Any]) -> Ran:
+    """Asks another process until the answer is as wanted, for a bounded time."""
+    deadline = time.monotonic() + WAIT_S
+    while not holds(ran := ask()):
+        assert time.monotonic() < deadline, ran
+        time.sleep(0.05)
+    return ran

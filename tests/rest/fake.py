@@ -1,7 +1,7 @@
 """A coordinator's outside over a database of hand-made rows: what the API is tested against."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -85,12 +85,22 @@ PREVIEW = Preview(
 )  # fmt: skip
 
 
+#: what a job asks
+QUESTION = {
+    "task_id": str(UUID(int=8)),
+    "question": "Go on?",
+    "permission": "go",
+    "refs": [],
+    "schema": {"properties": {"approve": {"type": "boolean"}, "reason": {"type": "string"}}, "required": ["approve"]},
+}
+
+
 @dataclass
 class FakeCoordinator:
-    """Records what it is asked; answers `answer`, or raises it."""
+    """Records what it is asked; answers `reply`, or raises it."""
 
     database: Database
-    answer: Job | Exception = Job(picture.RUNNING_JOB)
+    reply: Job | Exception = Job(picture.RUNNING_JOB)
     asked: list[dict[str, Any]] = field(default_factory=list)
     broken: bool = False
     preview: Preview = PREVIEW
@@ -102,15 +112,42 @@ class FakeCoordinator:
 
     async def submit_input(self, name: str, parameters: Mapping[str, Any], **options: Any) -> Job:
         self.asked.append({"name": name, "parameters": dict(parameters), **options})
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        return self.answer
+        if isinstance(self.reply, Exception):
+            raise self.reply
+        return self.reply
 
     async def plan_input(self, name: str, parameters: Mapping[str, Any], **options: Any) -> Preview:
         self.asked.append({"name": name, "parameters": dict(parameters), **options})
-        if isinstance(self.answer, Exception):
-            raise self.answer
+        if isinstance(self.reply, Exception):
+            raise self.reply
         return self.preview
+
+    async def submit_all_input(
+        self, wanted: Sequence[tuple[str, Mapping[str, Any], int | None]], **options: Any
+    ) -> list[Job]:
+        self.asked.append({"wanted": list(wanted), **options})
+        if isinstance(self.reply, Exception):
+            raise self.reply
+        return [self.reply for _ in wanted]
+
+    def named(self, text: str) -> Ref[Any]:
+        kind, _, _ = text.partition(":")
+        return Ref(kind, UUID(int=7))
+
+    async def signal(self, kind: str, **options: Any) -> UUID:
+        self.asked.append({"kind": kind, **options})
+        return UUID(int=9)
+
+    async def report(self, monitor: str, subject: Ref[Any], told: Any) -> None:
+        self.asked.append({"monitor": monitor, "subject": subject, "told": told})
+
+    async def answer(self, job_id: UUID, form: Any, **options: Any) -> None:
+        self.asked.append({"job_id": job_id, "form": form, **options})
+        if isinstance(self.reply, Exception):
+            raise self.reply
+
+    async def questions(self, job_id: UUID) -> list[dict[str, Any]]:
+        return [QUESTION]
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -129,8 +166,8 @@ class FakeCoordinator:
 
     async def settle(self, job_id: UUID, decision: Decision, **options: Any) -> None:
         self.asked.append({"job_id": job_id, "decision": decision, **options})
-        if isinstance(self.answer, Exception):
-            raise self.answer
+        if isinstance(self.reply, Exception):
+            raise self.reply
 
     async def clear_leftover(self, leftover_id: UUID, *, by: str, reason: str) -> None:
         if leftover_id != picture.LEFTOVER:

@@ -1,52 +1,24 @@
 """The API: answers, refusals, bounds, and never a stack trace."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, MutableMapping
+from collections.abc import AsyncIterator, MutableMapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import httpx
 import pytest
 from fastapi import FastAPI
-from structlog.testing import capture_logs
 
 from interlock.model.decisions import Decision
 from interlock.model.errors import Bug, InvalidInput, KeyReused, Locked, Missing, NotOwner, Refused
-from interlock.rest.api import create_app
 from interlock.rest.bodies import BODY_SIZE_MAX
-from tests.rest.fake import CATALOG, FakeCoordinator, Job
+from tests.rest.fake import FakeCoordinator, Job
 from tests.views import picture
 
 WAIT_S = 10.0
 JOB = str(picture.RUNNING_JOB)
 BODY = {"command": "vm.remove", "parameters": {"vm": "web1"}}
-
-
-@pytest.fixture(autouse=True)
-def logged() -> Iterator[list[MutableMapping[str, Any]]]:
-    """What was logged; the lines are dicts."""
-    with capture_logs() as lines:
-        yield lines
-
-
-@pytest.fixture
-async def coordinator(tmp_path: Path) -> AsyncIterator[FakeCoordinator]:
-    with picture.paint(f"sqlite:///{tmp_path / 'state.db'}") as database:
-        yield FakeCoordinator(database)
-
-
-@pytest.fixture
-def app(coordinator: FakeCoordinator) -> FastAPI:
-    return create_app(coordinator, catalog=CATALOG, user="ann")
-
-
-@pytest.fixture
-async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(app, raise_app_exceptions=True)
-    async with httpx.AsyncClient(transport=transport, base_url="http://interlock/api/v1") as opened:
-        yield opened
 
 
 async def test_a_command_is_submitted(client: httpx.AsyncClient, coordinator: FakeCoordinator) -> None:
@@ -94,7 +66,7 @@ async def test_a_wrong_correlation_id_is_refused(client: httpx.AsyncClient, wron
 
 
 async def test_a_repeated_key_is_200(client: httpx.AsyncClient, coordinator: FakeCoordinator) -> None:
-    coordinator.answer = Job(picture.RUNNING_JOB, repeated=True)
+    coordinator.reply = Job(picture.RUNNING_JOB, repeated=True)
     answer = await client.post("/jobs", json=BODY | {"idempotency_key": "k"})
     assert (answer.status_code, answer.json()) == (200, {"job_id": JOB, "repeated": True})
 
@@ -130,7 +102,7 @@ async def test_a_plan_of_a_refused_command_has_its_refusals(
     coordinator.preview = replace(coordinator.preview, refusals=("it is up", "stop it"))
     answer = await client.post("/plans", json=BODY)
     assert (answer.status_code, answer.json()["refusals"]) == (200, ["it is up", "stop it"])
-    coordinator.answer = Missing("vm: none")
+    coordinator.reply = Missing("vm: none")
     answer = await client.post("/plans", json=BODY)
     assert (answer.status_code, answer.json()) == (422, {"error": "missing", "reasons": ["vm: none"]})
     answer = await client.post("/plans", json=BODY | {"idempotency_key": "k"})
@@ -147,7 +119,7 @@ async def test_attention_is_settled_by_the_user_who_asks(
         {"job_id": picture.RUNNING_JOB, "decision": Decision.FORCE_FAILURE, "by": "ann", "reason": "gone",
          "command_id": UUID(int=5), "leave_tasks": True},
     ]  # fmt: skip
-    coordinator.answer = Refused("tasks may still run", "wait")
+    coordinator.reply = Refused("tasks may still run", "wait")
     answer = await client.post(f"/jobs/{JOB}/settle", json={"decision": "retry", "reason": "x"})
     assert (answer.status_code, answer.json()["reasons"]) == (409, ["tasks may still run", "wait"])
 
@@ -193,7 +165,7 @@ async def test_refusals_carry_all_reasons(
     status: int,
     body: dict[str, Any],
 ) -> None:
-    coordinator.answer = error
+    coordinator.reply = error
     answer = await client.post("/jobs", json=BODY)
     assert (answer.status_code, answer.json()) == (status, body)
 
@@ -205,7 +177,7 @@ async def test_our_own_failure_shows_nothing_of_itself(
     error: Exception,
     logged: list[MutableMapping[str, Any]],
 ) -> None:
-    coordinator.answer = error
+    coordinator.reply = error
     answer = await client.post("/jobs", json=BODY)
     assert (answer.status_code, answer.json()["error"]) == (500, "internal")
     assert "secret" not in answer.text
@@ -452,17 +424,22 @@ async def test_hosts_are_shown(client: httpx.AsyncClient) -> None:
 async def test_the_description_of_the_api_is_there(client: httpx.AsyncClient) -> None:
     found = (await client.get("/openapi.json")).json()
     assert sorted(found["paths"]) == [
+        "/api/v1/calls",
         "/api/v1/commands",
         "/api/v1/entities/{type}",
         "/api/v1/entities/{type}/{name}",
         "/api/v1/hosts",
         "/api/v1/jobs",
         "/api/v1/jobs/{job_id}",
+        "/api/v1/jobs/{job_id}/answer",
         "/api/v1/jobs/{job_id}/events",
+        "/api/v1/jobs/{job_id}/questions",
         "/api/v1/jobs/{job_id}/settle",
         "/api/v1/leftovers",
         "/api/v1/leftovers/{leftover_id}/clear",
         "/api/v1/locks",
         "/api/v1/plans",
+        "/api/v1/reports",
+        "/api/v1/signals",
         "/api/v1/verify",
     ]

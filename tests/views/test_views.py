@@ -199,6 +199,7 @@ def test_a_running_job_is_shown_whole(connection: Connection) -> None:
             "progress": 42,
             "best_effort": False,
             "host_task_id": "t-1",
+            "waits_for": None,
             "created_at": at_11,
             "sent_at": at_11,
             "ended_at": None,

@@ -63,13 +63,32 @@ def answer(flow: Flow, given: Answer, catalog: Catalog, clock: Clock) -> None:
     flow.add_event(clock.now_us(), "wait_answered", words, user=given.by, task_id=task.id, command_id=task.command_id)
 
 
-def _asked(flow: Flow, task_id: UUID | None) -> tuple[TaskRecord, Wait]:
-    """The question that is meant."""
-    found = [
+def questions(flow: Flow, catalog: Catalog) -> list[dict[str, Any]]:
+    """What is asked at present, with the JSON schema of each answer."""
+    return [
+        {
+            "task_id": str(task.id),
+            "question": wait.question,
+            "permission": wait.permission,
+            "refs": [str(ref) for ref in task.refs],
+            "schema": catalog.form(catalog.commands[planner_of(flow, task).name], wait.until).json_schema(),
+        }
+        for task, wait in _all_questions(flow)
+        if task.outcome is None
+    ]
+
+
+def _all_questions(flow: Flow) -> list[tuple[TaskRecord, Wait]]:
+    return [
         (task, wait)
         for task in flow.tasks.values()
         if task.wait_json is not None and (wait := wait_of(task.wait_json)).question is not None
     ]
+
+
+def _asked(flow: Flow, task_id: UUID | None) -> tuple[TaskRecord, Wait]:
+    """The question that is meant."""
+    found = _all_questions(flow)
     if task_id is not None:
         found = [each for each in found if each[0].id == task_id]
         if not found:

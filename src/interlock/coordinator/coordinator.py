@@ -140,6 +140,17 @@ class Coordinator(Submitting):
             command, correlation_id=correlation_id, idempotency_key=idempotency_key, user=user, priority=priority
         )
 
+    async def questions(self, job_id: UUID) -> list[dict[str, Any]]:
+        """What the job asks people at present: task, question, permission, and the form as JSON schema.
+        Raises Missing."""
+
+        def read() -> list[dict[str, Any]]:
+            self._root(job_id)
+            with self.reading() as connection:
+                return answers.questions(recovery.load(connection, job_id), self.catalog)
+
+        return await asyncio.to_thread(read)
+
     async def clear_leftover(self, leftover_id: UUID, *, by: str, reason: str) -> None:
         """A person attests that nothing remains: the leftover no longer refuses its refs. Audited."""
 

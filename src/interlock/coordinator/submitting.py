@@ -25,6 +25,7 @@ from interlock.core.flow import Flow
 from interlock.model.calls import COMMANDS_MAX, NO_CONTEXT, CallOrder, Context
 from interlock.model.errors import InvalidInput, Missing, Refused
 from interlock.model.records import CommandRecord
+from interlock.model.refs import Ref
 from interlock.secrets import Keyring
 from interlock.store.database import Database
 from interlock.store.queries import entities, jobs
@@ -173,6 +174,21 @@ class Submitting:
     async def plan_input(self, name: str, parameters: Mapping[str, Any], *, version: int | None = None) -> Preview:
         """As `plan`, from what a person wrote."""
         return await self.plan(self._from_input(name, parameters, version))
+
+    def named(self, text: str) -> Ref[Any]:
+        """The entity that a person named TYPE:NAME or TYPE:ID. Raises InvalidInput, Missing."""
+        kind, colon, name = text.partition(":")
+        if not colon or kind not in self.catalog.entities:
+            known = ", ".join(sorted(self.catalog.entities))
+            raise InvalidInput(f"{text!r} names no entity; write TYPE:NAME or TYPE:ID, with a type of {known}")
+        with self.reading() as connection:
+            found = entities.by_name(connection, kind, name)
+        if found is not None:
+            return found.ref
+        try:
+            return Ref(kind, UUID(name))
+        except ValueError:
+            raise Missing(f"there is no {kind} {name!r}; `interlock entity {kind}` lists them") from None
 
     def _from_input(self, name: str, parameters: Mapping[str, Any], version: int | None) -> Command[Any]:
         with self.reading() as connection:

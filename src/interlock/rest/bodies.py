@@ -9,6 +9,7 @@ from uuid import UUID
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from interlock.model.calls import COMMANDS_MAX, CallOrder
 from interlock.model.decisions import Decision
 from interlock.model.errors import InvalidInput, Refused
 from interlock.model.locks import PRIORITY_MAX
@@ -59,6 +60,49 @@ class Planning(Body):
     command: Annotated[str, Field(min_length=1, max_length=200)]
     version: Annotated[int, Field(ge=1)] | None = None
     parameters: dict[str, Any] = Field(default_factory=dict)  # checked by the catalog
+
+
+class OneOfCall(Body):
+    """A command of a call."""
+
+    command: Annotated[str, Field(min_length=1, max_length=200)]
+    version: Annotated[int, Field(ge=1)] | None = None
+    parameters: dict[str, Any] = Field(default_factory=dict)  # checked by the catalog
+
+
+class Calling(Body):
+    """Several commands to be run, each as a job."""
+
+    commands: Annotated[list[OneOfCall], Field(min_length=1, max_length=COMMANDS_MAX)]
+    order: Annotated[CallOrder, Field(strict=False)] = CallOrder.PARALLEL
+    correlation_id: Annotated[str, Field(pattern=CORRELATION_ID)] | None = None
+    idempotency_key: Annotated[str, Field(min_length=1, max_length=190)] | None = None
+    priority: Annotated[int, Field(ge=-PRIORITY_MAX, le=PRIORITY_MAX)] = 0
+
+
+class Signalling(Body):
+    """News from outside. `about` is TYPE:NAME or TYPE:ID; `id` makes a repetition harmless."""
+
+    kind: Annotated[str, Field(min_length=1, max_length=200)]
+    about: Annotated[str, Field(min_length=3, max_length=300)] | None = None
+    job_id: Annotated[UUID, Field(strict=False)] | None = None
+    data: Any = None
+    id: Annotated[UUID, Field(strict=False)] | None = None
+
+
+class Reporting(Body):
+    """What was observed of an entity, for a monitor. `about` is TYPE:NAME or TYPE:ID."""
+
+    monitor: Annotated[str, Field(min_length=1, max_length=200)]
+    about: Annotated[str, Field(min_length=3, max_length=300)]
+    report: Any = None
+
+
+class Answering(Body):
+    """What a person answers to a question of a job."""
+
+    answer: Any
+    task_id: Annotated[UUID, Field(strict=False)] | None = None
 
 
 class Settling(Body):

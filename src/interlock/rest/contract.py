@@ -1,6 +1,6 @@
 """What the API needs of the coordinator and the catalog, and nothing more."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 from uuid import UUID
@@ -9,7 +9,9 @@ from sqlalchemy import Connection
 
 from interlock.command import Command
 from interlock.coordinator.preview import Preview
+from interlock.model.calls import CallOrder
 from interlock.model.decisions import Decision
+from interlock.model.refs import Ref
 
 
 class Accepted(Protocol):
@@ -49,6 +51,38 @@ class Coordinating(Protocol):
         user: str = "",
         priority: int = 0,
     ) -> Accepted: ...
+
+    async def submit_all_input(
+        self,
+        wanted: Sequence[tuple[str, Mapping[str, Any], int | None]],
+        *,
+        order: CallOrder = CallOrder.PARALLEL,
+        correlation_id: str | None = None,
+        idempotency_key: str | None = None,
+        user: str = "",
+        priority: int = 0,
+    ) -> Sequence[Accepted]: ...
+
+    def named(self, text: str) -> Ref[Any]: ...
+
+    async def signal(
+        self,
+        kind: str,
+        *,
+        about: Ref[Any] | None = None,
+        job_id: UUID | None = None,
+        data: Any = None,
+        by: str = "",
+        signal_id: UUID | None = None,
+    ) -> UUID: ...
+
+    async def report(self, monitor: str, subject: Ref[Any], told: Any) -> None: ...
+
+    async def answer(
+        self, job_id: UUID, form: Any, *, by: str, holds: Container[str], task_id: UUID | None = None
+    ) -> None: ...
+
+    async def questions(self, job_id: UUID) -> list[dict[str, Any]]: ...
 
     async def plan_input(self, name: str, parameters: Mapping[str, Any], *, version: int | None = None) -> Preview: ...
 

@@ -140,6 +140,7 @@ def _task(record: TaskRecord) -> Json:
         "progress": record.progress,
         "best_effort": record.best_effort,
         "host_task_id": record.host_task_id,
+        "waits_for": value(record.wait_json),
         "created_at": moment(record.created_at),
         "sent_at": moment(record.sent_at),
         "ended_at": moment(record.ended_at),
