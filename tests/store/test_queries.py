@@ -11,11 +11,11 @@ from sqlalchemy import Connection, select, text
 
 from interlock.model.changes import Change
 from interlock.model.errors import Bug
-from interlock.model.records import EntityRecord, EntityRefRecord
+from interlock.model.records import EntityRecord, EntityRefRecord, SignalRecord
 from interlock.model.refs import Ref
 from interlock.model.states import StepStatus, TaskState
 from interlock.store.database import Database
-from interlock.store.queries import engines, entities, flows, jobs, leftovers, locks
+from interlock.store.queries import engines, entities, flows, jobs, leftovers, locks, signals
 from interlock.store.queries.rows import PIECE
 from interlock.store.statements import execute
 from interlock.store.tables import engines as engines_table
@@ -27,6 +27,7 @@ from tests.store.rows import (
     ENTITY_VM,
     EVERYTHING,
     FLOW,
+    HOST,
     JOB,
     KEPT_LOCK,
     LEFT,
@@ -209,6 +210,21 @@ def test_a_statement_with_a_value_of_its_own_is_not_run_without_it(database: Dat
             lambda reader: entities.by_name(reader, "vm", "web1"),
             {"SEARCH entities USING INDEX sqlite_autoindex_entities_2 (type=? AND name=?)"},
         ),
+        (
+            lambda reader: signals.about(reader, "tick", None, 5, FLOW),
+            {
+                "SEARCH signals USING INDEX signals_to_all (kind=? AND about_type=? AND about_id=? AND number>?)",
+                "SEARCH signals USING INDEX signals_to_job (job_id=? AND kind=? AND about_type=? AND about_id=?)",
+            },
+        ),
+        (
+            lambda reader: signals.about(reader, "tick", HOST, 5, FLOW),
+            {
+                "SEARCH signals USING INDEX signals_to_all (kind=? AND about_type=? AND about_id=? AND number>?)",
+                "SEARCH signals USING INDEX signals_to_job (job_id=? AND kind=? AND about_type=? AND about_id=?)",
+            },
+        ),
+        (lambda reader: signals.last_number(reader), {"SEARCH signals"}),
     ],
 )
 def test_no_query_walks_through_a_whole_table(
@@ -240,10 +256,12 @@ def test_no_query_walks_through_a_whole_table(
         lambda reader: jobs.by_id(reader, FLOW),
         lambda reader: jobs.root_of(reader, FLOW),
         lambda reader: leftovers.flow_of(reader, LEFT.id),
+        lambda reader: signals.about(reader, "tick", HOST, 5, FLOW),
+        lambda reader: signals.by_id(reader, FLOW),
     ],
     ids=[
         "unfinished", "load", "get", "versions", "by_name", "referring", "refs_from", "locks", "by_key", "by_id",
-        "root_of", "leftover",
+        "root_of", "leftover", "signals", "signal",
     ],
 )  # fmt: skip
 def test_no_query_walks_through_a_whole_table_of_postgresql(ask: Callable[[Connection], object]) -> None:
@@ -277,3 +295,21 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield plan
     for below in plan.get("Plans", ()):
         yield from nodes(below)
+
+
+def test_signals_are_found_by_what_they_are_about_and_to_whom(database: Database) -> None:
+    rows = [
+        SignalRecord(UUID(int=number), kind, about, job_id, "{}", "", 1, taken_by)
+        for number, (kind, about, job_id, taken_by) in enumerate(
+            [("a", None, None, None), ("a", HOST, None, None), ("b", None, None, None), ("a", None, FLOW, None),
+             ("a", None, FLOW, VM.id), ("a", None, VM.id, None), ("a", None, None, None)], 1,
+        )
+    ]  # fmt: skip
+    insert(database, rows)
+    with database.reader() as reader:
+        first = signals.last_number(reader) - len(rows) + 1
+        assert [each.id.int for each in signals.about(reader, "a", None, 0, FLOW)] == [1, 4, 7]
+        assert [each.id.int for each in signals.about(reader, "a", None, first, FLOW)] == [4, 7]
+        assert [each.id.int for each in signals.about(reader, "a", HOST, 0, VM.id)] == [2]
+        assert signals.by_id(reader, rows[3].id) == rows[3]
+        assert signals.by_id(reader, FLOW) is None

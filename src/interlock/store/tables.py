@@ -239,8 +239,8 @@ signals = Table(
     ),
     UniqueConstraint("id"),
     CheckConstraint("(about_type IS NULL) = (about_id IS NULL)", name="signals_about"),
-    Index("signals_by_ref", "about_type", "about_id", "kind", "number"),
-    Index("signals_by_job", "job_id", **_where("job_id IS NOT NULL")),
+    Index("signals_to_all", "kind", "about_type", "about_id", "number", **_where("job_id IS NULL")),
+    Index("signals_to_job", "job_id", "kind", "about_type", "about_id", "number", **_where("taken_by IS NULL")),
     sqlite_autoincrement=True,
 )
 

@@ -115,12 +115,9 @@ def _create_signals() -> None:
         sa.UniqueConstraint("id"),
         sqlite_autoincrement=True,
     )
-    op.create_index("signals_by_ref", "signals", ["about_type", "about_id", "kind", "number"], unique=False)
-    op.create_index(
-        "signals_by_job",
-        "signals",
-        ["job_id"],
-        unique=False,
-        sqlite_where=sa.text("job_id IS NOT NULL"),
-        postgresql_where=sa.text("job_id IS NOT NULL"),
-    )
+    for name, columns, condition in (
+        ("signals_to_all", ["kind", "about_type", "about_id", "number"], "job_id IS NULL"),
+        ("signals_to_job", ["job_id", "kind", "about_type", "about_id", "number"], "taken_by IS NULL"),
+    ):
+        where = sa.text(condition)
+        op.create_index(name, "signals", columns, unique=False, sqlite_where=where, postgresql_where=where)
