@@ -1,0 +1,138 @@
+"""The rolling change, on real servers: it succeeds, or is rolled back everywhere, whatever is killed meanwhile."""
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from structlog.testing import capture_logs
+
+from examples.rolling_change import scene
+from examples.rolling_change.__main__ import main
+from interlock.app import verify_database
+from interlock.testing.site import Site
+from tests.killing import loop
+
+CATALOG_NAME = "examples.rolling_change.catalog:CATALOG"
+#: v3 is too much for this one
+WEAK = "s3"
+
+
+async def test_the_rolling_change_as_a_library(tmp_path: Path) -> None:
+    said: list[str] = []
+    with capture_logs():
+        await main(tmp_path, said.append)
+    good = ", ".join(f"{name} v2" for name in scene.SERVERS)
+    changes = [line for line in said if line.startswith("   ")]
+    assert [line for line in said if line not in changes][:-1] == [
+        "v2 is rolled out:",
+        f"v2 succeeded; shown are {good}",
+        "v3 is rolled out:",
+        "v3 failed: check_health failed on this process: RuntimeError: "
+        f"{WEAK}: release v3 needs 2048 MB of memory, there are 1024; shown are {good}",
+    ]
+    assert re.fullmatch(r"meanwhile customers asked [1-9]\d* times, and were not answered 0 times", said[-1])
+    assert max(line.count("(") for line in changes) == 2, "two at a time, once the canary is well"
+    assert verify_database(str(tmp_path / "state.db")) == {"violations": []}
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A fleet, and a coordinator that can be killed at each step; the site's folder `fleet` is the fleet's."""
+    folder = tmp_path_factory.mktemp("rolling")
+    with scene.fleet(folder / "fleet") as fleet, Site(folder, forked=True, catalog=CATALOG_NAME) as site:
+        site.start_server(*loop.OPTIONS, environment=site.failpoints())
+        servers = list(scene.SERVERS)
+        site.do("fleet.add", name="shop", folder=str(fleet), servers=servers, release=scene.FIRST_RELEASE)
+        yield site
+
+
+def roll_out(site: Site, release: str, order: str | None = None) -> dict[str, Any]:
+    """The job, ended; with an order the coordinator is killed there, and another one goes on."""
+    if order is not None:
+        site.arm(order)
+    job_id = site.submit("fleet.roll_out", fleet="shop", release=release)
+    if order is not None:
+        assert site.server_died_of_sigkill()
+        site.disarm()
+        site.start_server(*loop.OPTIONS, environment=site.failpoints())
+    return site.ended(job_id)
+
+
+def all_show(site: Site, release: str) -> None:
+    """Asserts that every server has the release and gets traffic, by servers, files and rows, and nothing is open."""
+    fleet = site.folder / "fleet"
+    assert scene.shown(fleet) == dict.fromkeys(scene.SERVERS, release)
+    assert scene.in_use(fleet) == list(scene.SERVERS)
+    assert [path.name for path in (fleet / "releases").iterdir()] == [release]
+    rows = [json.loads(body) for (body,) in site.rows("SELECT body_json FROM entities WHERE type = 'server'")]
+    assert [(row["release"], row["status"]) for row in rows] == [(release, "IN_USE")] * len(scene.SERVERS)
+    loop.nothing_open(site, release)
+
+
+def rolled_back_in_reverse(site: Site, job: dict[str, Any]) -> None:
+    """Asserts that every switch that was made is undone once, the latest first; that of the weak server before all."""
+    rows = site.rows(
+        "SELECT id, title FROM command_entities WHERE flow_id = ? AND name = 'fleet.switch' ORDER BY ended_seq",
+        UUID(job["id"]).bytes,
+    )
+    undone = site.rows(
+        "SELECT undoes FROM command_entities WHERE flow_id = ? AND title = 'point_at' AND role = 'undo' "
+        "ORDER BY ended_seq",
+        UUID(job["id"]).bytes,
+    )
+    titles = dict(rows)
+    switched = [title for title in titles.values() if title != f"Switch {WEAK}"]
+    assert [titles[id] for (id,) in undone] == [f"Switch {WEAK}", *reversed(switched)]
+    assert len(switched) >= 1
+    assert switched[0] == f"Switch {scene.SERVERS[0]}", "the canary is switched first, and switched back last"
+
+
+def results(site: Site, job: dict[str, Any], name: str) -> list[str]:
+    """How the job's commands of that name ended, in the plan's order."""
+    query = "SELECT result FROM command_entities WHERE flow_id = ? AND name = ? ORDER BY position"
+    return [result for (result,) in site.rows(query, UUID(job["id"]).bytes, name)]
+
+
+@pytest.mark.parametrize("order", ["commit:12:after", "commit:30:before"])
+def test_a_rolling_change_goes_on_after_a_kill(served: Site, order: str) -> None:
+    release = "v4" if scene.shown(served.folder / "fleet")[WEAK] == "v2" else "v2"
+    job = roll_out(served, release, order)
+    assert job["result"] == "SUCCEEDED", job["failure"]
+    all_show(served, release)
+    # the near mirror does not have v2
+    assert results(served, job, "fleet.fetch") == (
+        ["FAILED", "SUCCEEDED"] if release == "v2" else ["SUCCEEDED", "CANCELLED"]
+    )
+
+
+@pytest.mark.parametrize("order", ["commit:12:before", "commit:50:after", "commit:65:before"])
+def test_a_failing_release_is_rolled_back_everywhere_after_a_kill(served: Site, order: str) -> None:
+    """In the canary, in the midst of the others, and while it is rolled back."""
+    before = scene.shown(served.folder / "fleet")[WEAK]
+    job = roll_out(served, "v3", order)
+    assert job["result"] == "FAILED"
+    all_show(served, before)
+    rolled_back_in_reverse(served, job)
+
+
+def test_past_the_old_releases_removal_nothing_is_rolled_back_and_notices_do_not_matter(served: Site) -> None:
+    fleet = served.folder / "fleet"
+    release = "v4" if scene.shown(fleet)[WEAK] == "v2" else "v2"
+    (fleet / "registered").unlink(missing_ok=True)
+    (fleet / "registered").mkdir()  # which cannot be written then
+    shutil.rmtree(fleet / "notices")
+    job = roll_out(served, release)
+    (fleet / "registered").rmdir()
+    assert job["result"] == "FAILED"
+    assert "IsADirectoryError" in job["failure"]["message"]
+    assert results(served, job, "fleet.write_notice") == ["FAILED", "FAILED"]
+    all_show(served, release)
+    [(event,)] = served.rows(
+        "SELECT message FROM audit_log WHERE flow_id = ? AND kind = 'not_undone'", UUID(job["id"]).bytes
+    )
+    assert event.startswith("not undone, since a point of no return was passed")
