@@ -164,7 +164,12 @@ def job_titled(site: Site, action: str, title: str) -> str | None:
     if not rows:
         return None
     [(id,)] = rows
-    return str(id if isinstance(id, UUID) else UUID(bytes=id))
+    return str(as_id(id))
+
+
+def as_id(value: Any) -> UUID:
+    """An id as either database has it."""
+    return value if isinstance(value, UUID) else UUID(bytes=value)
 
 
 def begun(site: Site, method: str, parameter: str, value: str) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.databases import Scratch
 from tests.killing import agent_loop, loop
 from tests.killing.relay import LEGS
 from tests.killing.relay_runs import Relays, TwoHosts, two_hosts
@@ -62,6 +63,13 @@ def test_an_undoing_is_done_once_though_two_coordinators_die_in_it(hosts: TwoHos
     loop.kill_at(hosts.first, relays(hosts, "back", "twice"), orders, again="commit:2:after")
 
 
+@pytest.mark.parametrize("scratch", ["postgresql"], indirect=True)
+def test_what_was_completed_is_undone_once_in_reverse_on_postgresql_too(scratch: Scratch, tmp_path: Path) -> None:
+    with two_hosts(tmp_path, scratch.url) as hosts:
+        orders = ["commit:9:after", "host:Image.delete:2:after", "commit:23:before"]
+        loop.kill_at(hosts.first, relays(hosts, "back", "postgresql"), orders)
+
+
 @pytest.mark.parametrize("order", ["agent_spawn:1:after", "agent_rename:3:before", "agent_remove:5:after"])
 def test_a_sequence_ends_truly_though_the_agent_of_one_host_is_killed(hosts: TwoHosts, order: str) -> None:
     """While it copies, and while it removes: the copy goes on, and each removal is one."""
@@ -96,7 +104,7 @@ def test_an_undoing_survives_two_kills_wherever_the_first_one_is(fresh: TwoHosts
 
 @pytest.mark.long
 def test_a_sequence_survives_sigkill_at_every_effect_of_one_hosts_agent(fresh: TwoHosts) -> None:
-    operation, agent = relays(fresh, "back", "all-agent"), fresh.second
+    operation, agent = Relays(fresh, "all-agent", fails=True, interrupted=4), fresh.second
     agent.arm("record:0:before")
     loop.recorded(fresh.first, operation, result="FAILED")
     hits = [hit for hit in agent.hits() if hit[0] != agent_loop.JOURNAL]  # the agent's own kill loops have those
