@@ -17,5 +17,4 @@ of the database are plain functions (outside.py), each of which may run twice: a
 that they need to know of.
 
     python -m examples.rolling_change
-    interlock serve --catalog examples.rolling_change.catalog:CATALOG
 """

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ANSWER_S_MAX = 2.0
+#: whoever looked into the balancer just before still comes within this time
+GRACE_S = 0.1
 DRAIN_S_MAX = 5.0
 POLL_S = 0.02
 
@@ -40,6 +42,7 @@ def _listed(balancer: Path) -> Iterator[set[str]]:
 def drain(server: str) -> None:
     """Waits until the server answers nobody any more. Raises TimeoutError."""
     until = time.monotonic() + DRAIN_S_MAX
+    time.sleep(GRACE_S)
     while (busy := ask(server, "/busy")) != "0":
         if time.monotonic() > until:
             raise TimeoutError(f"{server} still answers {busy} customers after {DRAIN_S_MAX:g} s")

@@ -85,7 +85,8 @@ def test_case_2_a_crash_in_the_middle_leaves_no_success_with_less_than_all_tasks
     job_id = submitted(site, flow, f"{flow}-crashed", f"host:{FLOWS[flow][2]}:1:after")
     assert site.server_died_of_sigkill()
     known = "SELECT count(*) FROM async_tasks WHERE flow_id = ? AND host_task_id IS NOT NULL"
-    assert site.rows(known, UUID(job_id).bytes) == [(0,)]
+    [(count,)] = site.rows(known, UUID(job_id).bytes)
+    assert count < DISKS
     site.disarm()
     site.start_server(*loop.OPTIONS, environment=site.failpoints())
     job = site.ended(job_id)
