@@ -76,19 +76,14 @@ def all_show(site: Site, release: str) -> None:
 
 def rolled_back_in_reverse(site: Site, job: dict[str, Any]) -> None:
     """Asserts that every switch that was made is undone once, the latest first; that of the weak server before all."""
-    rows = site.rows(
-        "SELECT id, title FROM command_entities WHERE flow_id = ? AND name = 'fleet.switch' ORDER BY ended_seq",
-        UUID(job["id"]).bytes,
+    switches = (
+        "SELECT {} FROM command_entities WHERE flow_id = ? AND name = 'fleet.switch' AND role = ? ORDER BY ended_seq"
     )
-    undone = site.rows(
-        "SELECT undoes FROM command_entities WHERE flow_id = ? AND title = 'point_at' AND role = 'undo' "
-        "ORDER BY ended_seq",
-        UUID(job["id"]).bytes,
-    )
-    titles = dict(rows)
+    flow = UUID(job["id"]).bytes
+    titles = dict(site.rows(switches.format("id, title"), flow, "forward"))
+    undone = [titles[id] for (id,) in site.rows(switches.format("undoes"), flow, "undo")]
     switched = [title for title in titles.values() if title != f"Switch {WEAK}"]
-    assert [titles[id] for (id,) in undone] == [f"Switch {WEAK}", *reversed(switched)]
-    assert len(switched) >= 1
+    assert undone == [f"Switch {WEAK}", *reversed(switched)]
     assert switched[0] == f"Switch {scene.SERVERS[0]}", "the canary is switched first, and switched back last"
 
 

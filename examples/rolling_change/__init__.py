@@ -10,11 +10,11 @@ The servers are real processes that answer over HTTP; which of them get traffic 
               └ the releases that nobody uses are removed: the point of no return
                   └ the release is registered
 
-Each of those steps is a command of its own (parts.py), and those that change something say how they are undone. That is
-all there is to rolling back: when the third server is not healthy with the release, it and all that had been switched
-before are taken out, switched back, asked whether they are well, and put back, the latest first. What is done outside
-of the database are plain functions (outside.py), each of which may run twice: a crash of the coordinator is nothing
-that they need to know of.
+Each of those steps is a command of its own (parts.py), and one that changes something names what undoes it. That is all
+there is to rolling back: when the third server is not well with the release, it and all that had been switched before
+are taken out, switched back, asked whether they are well, and put back, the latest first. What is done outside of the
+database are plain functions (outside.py), each of which may run twice: a crash of the coordinator is nothing that they
+need to know of. The world that they change is made by scene.py and web_server.py.
 
     python -m examples.rolling_change
 """

@@ -3,6 +3,7 @@
 from examples.rolling_change import outside
 from examples.rolling_change.entities import Fleet, Server
 from examples.rolling_change.parts import (
+    ChangeServer,
     CheckHealth,
     Drain,
     Fetch,
@@ -11,7 +12,6 @@ from examples.rolling_change.parts import (
     Switch,
     TakeOut,
     WriteNotice,
-    change,
 )
 from interlock import (
     NOTHING,
@@ -59,24 +59,24 @@ class RollOut(Command[None], name="fleet.roll_out"):
             yield refuse(f"{', '.join(has_it)} of the fleet have release {self.release}; choose another one")
 
     def execute(self, db: Tx) -> Plan:
-        canary, *others = db.find(Server, fleet=self.fleet)
+        canary, *others = [self._change(server) for server in db.find(Server, fleet=self.fleet)]
         fetches = [part(Fetch(fleet=self.fleet, mirror=each, release=self.release)) for each in self.mirrors]
         return parallel(
             part(self._notice("notices/coming", f"{self.release} is coming"), best_effort=True),
             part(first_of(*fetches), key="fetched", step="FETCH"),
-            part(self._changed(canary), key="canary", after="fetched", step="CANARY"),
+            part(canary, key="canary", after="fetched", step="CANARY"),
             # Where people are to agree before the others are changed, their approval is a part of its own here: it
             # comes after "canary", and "others" after it.
             part(
-                parallel(*(part(self._changed(each)) for each in others), at_most=2, stop_on_failure=True),
+                parallel(*(part(each, step="CHANGE") for each in others), at_most=2, stop_on_failure=True),
                 key="others", after="canary", step="OTHERS", weight=max(1, len(others)),
             ),
             part(RemoveOldReleases(fleet=self.fleet), key="clean", after="others", step="CLEAN_UP", no_return=True),
             part(self._notice("registered", self.release), after="clean", step="REGISTER"),
         )  # fmt: skip
 
-    def _changed(self, server: Server) -> Plan:
-        return change(server.ref, self.release, former=server.release)
+    def _change(self, server: Server) -> ChangeServer:
+        return ChangeServer(server=server.ref, release=self.release, former=server.release)
 
     def _notice(self, file: str, text: str) -> WriteNotice:
         return WriteNotice(fleet=self.fleet, file=file, text=text)
@@ -128,6 +128,7 @@ CATALOG = Catalog(
     AddFleet,
     RollOut,
     Fetch,
+    ChangeServer,
     TakeOut,
     Drain,
     Switch,

@@ -1,6 +1,7 @@
-"""The parts of a rolling change, each a command: what is done, what is written then, and how it is undone."""
+"""The parts of a rolling change, each a command: what is done, what is written then, and what undoes it."""
 
 from dataclasses import replace
+from typing import ClassVar
 
 from examples.rolling_change.entities import Fleet, Server, ServerStatus
 from interlock import Command, Plan, Reader, Ref, Retry, Tx, local, part, sequence
@@ -9,77 +10,82 @@ from interlock import Command, Plan, Reader, Ref, Retry, Tx, local, part, sequen
 PATIENCE = Retry(5, pause_s=0.1)
 
 
-def change(server: Ref[Server], release: str, former: str) -> Plan:
-    """All that gives one server another release; as a part it ends, and is undone, as one."""
-    return sequence(
-        part(TakeOut(server=server), step="TAKE_OUT"),
-        part(Drain(server=server), step="DRAIN"),
-        part(Switch(server=server, release=release, former=former), step="SWITCH"),
-        part(CheckHealth(server=server, release=release), step="CHECK_HEALTH", retry=PATIENCE),
-        part(PutBack(server=server), step="PUT_BACK"),
-    )
-
-
 class OfServer(Command[None], name="fleet.of_server"):
-    """What the parts that concern one server share."""
+    """What the commands on one server share; no command itself."""
 
+    words: ClassVar[str]
     server: Ref[Server]
 
     def title(self, db: Reader) -> str:
-        return f"{type(self).__name__} {db.get(self.server).label}"
+        return f"{self.words} {db.get(self.server).label}"
 
-    def traffic(self, db: Reader, function: str) -> Plan:
-        """A change of the balancer."""
-        server = db.get(self.server)
-        return part(local(function, balancer=db.get(server.fleet).balancer, server=server.label))
+
+class ChangeServer(OfServer, name="fleet.change_server"):
+    """All that gives one server another release. It needs no undoing of its own: its parts have theirs."""
+
+    words = "Change"
+    release: str
+    former: str
+
+    def execute(self, db: Tx) -> Plan:
+        return sequence(
+            part(TakeOut(server=self.server), step="TAKE_OUT"),
+            part(Drain(server=self.server), step="DRAIN"),
+            part(Switch(server=self.server, release=self.release, former=self.former), step="SWITCH"),
+            part(CheckHealth(server=self.server, release=self.release), step="CHECK_HEALTH", retry=PATIENCE),
+            part(PutBack(server=self.server), step="PUT_BACK"),
+        )
 
 
 class TakeOut(OfServer, name="fleet.take_out"):
     """The server gets no more traffic."""
 
+    words = "Take out"
+
     def execute(self, db: Tx) -> Plan:
-        db.put(replace(db.get(self.server), status=ServerStatus.OUT))
-        return self.traffic(db, "take_out")
+        server = db.get(self.server)
+        db.put(replace(server, status=ServerStatus.OUT))
+        return part(local("take_out", balancer=db.get(server.fleet).balancer, server=server.label))
 
     def compensate(self, db: Tx) -> Plan:
-        db.restore()
-        return self.traffic(db, "put_back")
+        return part(PutBack(server=self.server), step="PUT_BACK")
 
 
 class Drain(OfServer, name="fleet.drain"):
     """Nobody waits for an answer of the server any more. There is nothing to undo."""
+
+    words = "Drain"
 
     def execute(self, db: Tx) -> Plan:
         return part(local("drain", server=db.get(self.server).folder))
 
 
 class Switch(OfServer, name="fleet.switch"):
-    """The server shows another release; undone, it is well with the former one before anything else happens."""
+    """The server shows another release; switched back, it must be well before anything else is undone."""
 
+    words = "Switch"
     release: str
     former: str
 
     def execute(self, db: Tx) -> Plan:
-        return self._point_at(db, self.release)
+        server = db.get(self.server)
+        release = f"{db.get(server.fleet).releases}/{self.release}"
+        return part(local("point_at", server=server.folder, release=release))
 
     def end_successfully(self, db: Tx) -> None:
         db.put(replace(db.get(self.server), release=self.release))
 
     def compensate(self, db: Tx) -> Plan:
-        db.restore()
         return sequence(
-            self._point_at(db, self.former),
-            part(CheckHealth(server=self.server, release=self.former), retry=PATIENCE),
+            part(Switch(server=self.server, release=self.former, former=self.release), step="SWITCH_BACK"),
+            part(CheckHealth(server=self.server, release=self.former), step="CHECK_HEALTH", retry=PATIENCE),
         )
-
-    def _point_at(self, db: Reader, release: str) -> Plan:
-        server = db.get(self.server)
-        return part(local("point_at", server=server.folder, release=f"{db.get(server.fleet).releases}/{release}"))
 
 
 class CheckHealth(OfServer, name="fleet.check_health"):
     """The server is well with that release. It is tried again, after pauses that double: see PATIENCE."""
 
+    words = "Check the health of"
     release: str
 
     def execute(self, db: Tx) -> Plan:
@@ -89,15 +95,17 @@ class CheckHealth(OfServer, name="fleet.check_health"):
 class PutBack(OfServer, name="fleet.put_back"):
     """The server gets traffic again."""
 
+    words = "Put back"
+
     def execute(self, db: Tx) -> Plan:
-        return self.traffic(db, "put_back")
+        server = db.get(self.server)
+        return part(local("put_back", balancer=db.get(server.fleet).balancer, server=server.label))
 
     def end_successfully(self, db: Tx) -> None:
         db.put(replace(db.get(self.server), status=ServerStatus.IN_USE))
 
     def compensate(self, db: Tx) -> Plan:
-        db.restore()
-        return sequence(self.traffic(db, "take_out"), part(Drain(server=self.server)))
+        return sequence(part(TakeOut(server=self.server), step="TAKE_OUT"), part(Drain(server=self.server)))
 
 
 class Fetch(Command[None], name="fleet.fetch"):
@@ -116,13 +124,17 @@ class Fetch(Command[None], name="fleet.fetch"):
         return part(local("fetch", mirror=mirror, release=f"{fleet.releases}/{self.release}"))
 
     def compensate(self, db: Tx) -> Plan:
-        return part(local("discard", release=f"{db.get(self.fleet).releases}/{self.release}"))
+        release = f"{db.get(self.fleet).releases}/{self.release}"
+        return part(local("discard", release=release), step="DISCARD")
 
 
 class RemoveOldReleases(Command[None], name="fleet.remove_old_releases"):
-    """Only the releases that servers show are kept."""
+    """Only the releases that servers show are kept. What is gone cannot be switched back to."""
 
     fleet: Ref[Fleet]
+
+    def title(self, db: Reader) -> str:
+        return "Remove the releases that no server shows"
 
     def execute(self, db: Tx) -> Plan:
         keep = sorted({server.release for server in db.find(Server, fleet=self.fleet)})
@@ -135,6 +147,9 @@ class WriteNotice(Command[None], name="fleet.write_notice"):
     fleet: Ref[Fleet]
     file: str
     text: str
+
+    def title(self, db: Reader) -> str:
+        return f"Write {self.file}: {self.text}"
 
     def execute(self, db: Tx) -> Plan:
         return part(local("write_down", file=f"{db.get(self.fleet).folder}/{self.file}", text=self.text))
