@@ -33,7 +33,7 @@ from interlock import (
 
 
 class RollOut(Command[None], name="fleet.roll_out"):
-    """Give all servers of a fleet another release, or leave each with the one it has."""
+    """Give all servers of a fleet that do not have it a release, or leave each with the one it has."""
 
     fleet: Ref[Fleet]
     release: str
@@ -47,19 +47,17 @@ class RollOut(Command[None], name="fleet.roll_out"):
         return exclusive(self.fleet, *(server.ref for server in db.find(Server, fleet=self.fleet)))
 
     def validate(self, db: Reader) -> Refusals:
-        servers = db.find(Server, fleet=self.fleet)
         if not self.release.isalnum():
             yield refuse(f"release {self.release!r} is no name for a folder; use letters and digits")
         if not self.mirrors:
             yield refuse("nobody has the release; name a mirror")
-        if not servers:
-            yield refuse(f"fleet {db.get(self.fleet).name} has no servers; add it again with some")
-        has_it = [server.label for server in servers if server.release == self.release]
-        if has_it:
-            yield refuse(f"{', '.join(has_it)} of the fleet have release {self.release}; choose another one")
+        if not self._to_change(db):
+            yield refuse(
+                f"fleet {db.get(self.fleet).name} has no server without {self.release}; choose another release"
+            )
 
     def execute(self, db: Tx) -> Plan:
-        canary, *others = [self._change(server) for server in db.find(Server, fleet=self.fleet)]
+        canary, *others = self._to_change(db)
         fetches = [part(Fetch(fleet=self.fleet, mirror=each, release=self.release)) for each in self.mirrors]
         return parallel(
             part(self._notice("notices/coming", f"{self.release} is coming"), best_effort=True),
@@ -75,8 +73,9 @@ class RollOut(Command[None], name="fleet.roll_out"):
             part(self._notice("registered", self.release), after="clean", step="REGISTER"),
         )  # fmt: skip
 
-    def _change(self, server: Server) -> ChangeServer:
-        return ChangeServer(server=server.ref, release=self.release, former=server.release)
+    def _to_change(self, db: Reader) -> list[ChangeServer]:
+        servers = [each for each in db.find(Server, fleet=self.fleet) if each.release != self.release]
+        return [ChangeServer(server=each.ref, release=self.release, former=each.release) for each in servers]
 
     def _notice(self, file: str, text: str) -> WriteNotice:
         return WriteNotice(fleet=self.fleet, file=file, text=text)
