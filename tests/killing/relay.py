@@ -14,6 +14,7 @@ from interlock import (
     Plan,
     Reader,
     Ref,
+    Result,
     Tx,
     exclusive,
     on_host,
@@ -115,9 +116,9 @@ class RunRelay(Command[None], name="relay.run"):
     def _end(self, db: Tx, result: str) -> None:
         relay = db.named(Relay, self.name)
         assert relay is not None
-        for leg in db.find(Leg, relay=relay.ref):
-            if leg.status is LegStatus.MAKING:
-                db.remove(leg.ref)
+        for child in db.children(RunLeg):
+            if child.result is Result.CANCELLED:
+                db.remove(child.command.leg)  # it never began
         db.put(replace(relay, result=relay.result + result))
 
 
@@ -159,6 +160,11 @@ class RunLeg(Command[None], name="relay.run_leg"):
 
     def end_successfully(self, db: Tx) -> None:
         db.put(replace(db.get(self.leg), status=LegStatus.MADE))
+
+    def end_with_failure(self, db: Tx, failure: Failure) -> Plan:
+        if not any(cause.leftover for cause in failure.causes):
+            db.remove(self.leg)  # there certainly is no image
+        return NOTHING
 
     def compensate(self, db: Tx) -> Plan:
         return part(UndoLeg(leg=self.leg), step="UNDO_LEG")

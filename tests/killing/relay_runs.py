@@ -41,11 +41,12 @@ class TwoHosts:
 
 
 @contextmanager
-def two_hosts(folder: Path, database: str | None = None) -> Iterator[TwoHosts]:
-    """All three running; coordinator and the second agent can be killed at each step."""
+def two_hosts(folder: Path, *, database: str | None = None, stock: bool = False) -> Iterator[TwoHosts]:
+    """All three running; coordinator and the second agent can be killed at each step. `stock`: the second host is
+    one that has not our extension."""
     with (
         Site(folder / "one", forked=True, catalog=CATALOG_NAME, database=database) as first,
-        Site(folder / "two", forked=True, host="h2", state=first.state) as second,
+        Site(folder / "two", forked=True, host="h2", state=first.state, stock=stock) as second,
     ):
         first.start_server(*loop.OPTIONS, environment=first.failpoints())
         first.start_agent()

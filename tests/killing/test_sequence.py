@@ -4,9 +4,13 @@ Forward, and back after the last part failed, with and without a part of no retu
 are undone once, latest first, and both hosts have done exactly what the rows say, each task once.
 """
 
+import json
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
 from tests.databases import Scratch
@@ -63,9 +67,42 @@ def test_an_undoing_is_done_once_though_two_coordinators_die_in_it(hosts: TwoHos
     loop.kill_at(hosts.first, relays(hosts, "back", "twice"), orders, again="commit:2:after")
 
 
+@pytest.mark.parametrize(("no_return", "undone"), [(0, [3, 2, 1]), (4, [])])
+def test_a_part_of_unknown_fate_stays_as_a_leftover_and_may_have_been_of_no_return(
+    tmp_path: Path, no_return: int, undone: list[int]
+) -> None:
+    """The fourth leg's host cannot be asked what became of it: it is never undone, nor is the leg after it begun."""
+    with two_hosts(tmp_path, stock=True) as hosts:
+        operation = Relays(hosts, "lost", no_return=no_return)
+        hosts.first.arm("host:Volume.copy:2:after")
+        with suppress(httpx.TransportError):  # killed before it could answer
+            operation.submit("one")
+        assert hosts.first.server_died_of_sigkill()
+        hosts.first.disarm()
+        hosts.first.start_server(*loop.OPTIONS, environment=hosts.first.failpoints())
+        job = hosts.first.ended(str(operation.job("one")))
+        assert job["result"] == "FAILED"
+        loop.settled(hosts.first)
+        [leftover] = job["leftovers"]
+        [relay] = bodies(hosts, "relay")
+        legs = {leg["number"]: leg for leg in bodies(hosts, "leg")}
+        assert relay["undone"] == undone
+        assert sorted(legs) == ([4] if undone else [1, 2, 3, 4])
+        assert leftover["refs"] == [f"leg:{legs[4]['id']}"]
+        left = [path.partition("/images/")[2] for paths in hosts.images().values() for path in paths]
+        assert {path for path in left if "/" not in path} == {leg["image_id"] for leg in legs.values()}
+        loop.nothing_open(hosts.first, "lost")
+
+
+def bodies(hosts: TwoHosts, type: str) -> list[dict[str, Any]]:
+    """The fields of all entities of a type."""
+    return [json.loads(body) for (body,) in hosts.first.rows("SELECT body_json FROM entities WHERE type = ?", type)]
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("scratch", ["postgresql"], indirect=True)
 def test_what_was_completed_is_undone_once_in_reverse_on_postgresql_too(scratch: Scratch, tmp_path: Path) -> None:
-    with two_hosts(tmp_path, scratch.url) as hosts:
+    with two_hosts(tmp_path, database=scratch.url) as hosts:
         orders = ["commit:9:after", "host:Image.delete:2:after", "commit:23:before"]
         loop.kill_at(hosts.first, relays(hosts, "back", "postgresql"), orders)
 
