@@ -67,7 +67,7 @@ def test_an_undoing_is_done_once_though_two_coordinators_die_in_it(hosts: TwoHos
     loop.kill_at(hosts.first, relays(hosts, "back", "twice"), orders, again="commit:2:after")
 
 
-@pytest.mark.parametrize(("no_return", "undone"), [(0, [3, 2, 1]), (4, [])])
+@pytest.mark.parametrize(("no_return", "undone"), [(0, [3, 2, 1]), (4, [])], ids=["undone", "kept"])
 def test_a_part_of_unknown_fate_stays_as_a_leftover_and_may_have_been_of_no_return(
     tmp_path: Path, no_return: int, undone: list[int]
 ) -> None:
