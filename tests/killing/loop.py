@@ -158,6 +158,14 @@ def nothing_open(site: Site, order: str) -> None:
     assert site.violations() == [], order
 
 
+def submitted(site: Site, command: str, **parameters: Any) -> str:
+    """The job's id, also where the coordinator dies after its commit and before it can answer."""
+    with suppress(httpx.TransportError):
+        return site.submit(command, **parameters)
+    [(id,)] = site.rows("SELECT id FROM job WHERE action = ? ORDER BY id DESC LIMIT 1", command)
+    return str(as_id(id))
+
+
 def job_titled(site: Site, action: str, title: str) -> str | None:
     """The id of the one job of that title, found without asking anybody."""
     rows = site.rows("SELECT id FROM job WHERE action = ? AND title = ?", action, title)

@@ -103,9 +103,12 @@ class Relays:
         self.before = self.hosts.images()
 
     def submit(self, name: str) -> str:
-        return self.site.submit(
-            "relay.run", name=self.full(name), first="sd1", second="sd2", fails=self.fails, no_return=self.no_return
-        )
+        return self.site.submit("relay.run", **self.parameters(name))
+
+    def parameters(self, name: str) -> dict[str, Any]:
+        """Of the command that a run of that name is."""
+        hosts = {"first": "sd1", "second": "sd2"}
+        return {"name": self.full(name), "fails": self.fails, "no_return": self.no_return, **hosts}
 
     def full(self, name: str) -> str:
         return f"{self.kind}-{name}"

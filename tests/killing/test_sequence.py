@@ -6,11 +6,9 @@ are undone once, latest first, and both hosts have done exactly what the rows sa
 
 import json
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.databases import Scratch
@@ -75,12 +73,11 @@ def test_a_part_of_unknown_fate_stays_as_a_leftover_and_may_have_been_of_no_retu
     with two_hosts(tmp_path, stock=True) as hosts:
         operation = Relays(hosts, "lost", no_return=no_return)
         hosts.first.arm("host:Volume.copy:2:after")
-        with suppress(httpx.TransportError):  # killed before it could answer
-            operation.submit("one")
+        job_id = loop.submitted(hosts.first, "relay.run", **operation.parameters("one"))
         assert hosts.first.server_died_of_sigkill()
         hosts.first.disarm()
         hosts.first.start_server(*loop.OPTIONS, environment=hosts.first.failpoints())
-        job = hosts.first.ended(str(operation.job("one")))
+        job = hosts.first.ended(job_id)
         assert job["result"] == "FAILED"
         loop.settled(hosts.first)
         [leftover] = job["leftovers"]

@@ -1,43 +1,22 @@
-"""The rolling change, on real servers: it succeeds, or is rolled back everywhere, whatever is killed meanwhile."""
+"""The example of a rolling change, on real servers: on all of them or on none, wherever the coordinator is killed."""
 
 import json
-import re
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
-from structlog.testing import capture_logs
 
 from examples.rolling_change import scene
-from examples.rolling_change.__main__ import main
-from interlock.app import verify_database
 from interlock.testing.site import Site
 from tests.killing import loop
 
 CATALOG_NAME = "examples.rolling_change.catalog:CATALOG"
 #: v3 is too much for this one
 WEAK = "s3"
-
-
-async def test_the_rolling_change_as_a_library(tmp_path: Path) -> None:
-    said: list[str] = []
-    with capture_logs():
-        await main(tmp_path, said.append)
-    good = ", ".join(f"{name} v2" for name in scene.SERVERS)
-    changes = [line for line in said if line.startswith("   ")]
-    assert [line for line in said if line not in changes][:-1] == [
-        "v2 is rolled out:",
-        f"v2 succeeded; shown are {good}",
-        "v3 is rolled out:",
-        "v3 failed: check_health failed on this process: RuntimeError: "
-        f"{WEAK}: release v3 needs 2048 MB of memory, there are 1024; shown are {good}",
-    ]
-    assert re.fullmatch(r"meanwhile customers asked [1-9]\d* times, and were not answered 0 times", said[-1])
-    assert max(line.count("(") for line in changes) == 2, "two at a time, once the canary is well"
-    assert verify_database(str(tmp_path / "state.db")) == {"violations": []}
+#: as many are made though each server is well, or not, when it is first asked
+COMMITS_MIN = 60
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +34,7 @@ def roll_out(site: Site, release: str, order: str | None = None) -> dict[str, An
     """The job, ended; with an order the coordinator is killed there, and another one goes on."""
     if order is not None:
         site.arm(order)
-    job_id = site.submit("fleet.roll_out", fleet="shop", release=release)
+    job_id = loop.submitted(site, "fleet.roll_out", fleet="shop", release=release)
     if order is not None:
         assert site.server_died_of_sigkill()
         site.disarm()
@@ -131,3 +110,17 @@ def test_past_the_old_releases_removal_nothing_is_rolled_back_and_notices_do_not
         "SELECT message FROM audit_log WHERE flow_id = ? AND kind = 'not_undone'", UUID(job["id"]).bytes
     )
     assert event.startswith("not undone, since a point of no return was passed")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("side", ["before", "after"])
+def test_a_failing_release_is_rolled_back_everywhere_wherever_the_coordinator_is_killed(
+    served: Site, side: str
+) -> None:
+    """At every third commit, as far as every run has them: how often a server is asked for its health varies."""
+    before = scene.shown(served.folder / "fleet")[WEAK]
+    for number in range(2, COMMITS_MIN, 3):
+        job = roll_out(served, "v3", f"commit:{number}:{side}")
+        assert job["result"] == "FAILED", number
+        all_show(served, before)
+        rolled_back_in_reverse(served, job)
