@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import select
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from typing import Any
 from structlog.testing import capture_logs
 
 from examples.first_command.__main__ import main
+from examples.rolling_change import scene
+from examples.rolling_change.__main__ import main as roll_out
 from interlock.app import verify_database
 
 ROOT = Path(__file__).parent.parent
@@ -30,6 +33,24 @@ async def test_the_first_command_as_a_library(tmp_path: Path) -> None:
         f"ValueError: {site}/v2 has no index.html; nobody could read the site",
         "after v2: live shows v1, and there are live, v1",
     ]
+    assert verify_database(str(tmp_path / "state.db")) == {"violations": []}
+
+
+async def test_the_rolling_change_as_a_library(tmp_path: Path) -> None:
+    said: list[str] = []
+    with capture_logs():
+        await roll_out(tmp_path, said.append)
+    good = ", ".join(f"{name} v2" for name in scene.SERVERS)
+    changes = [line for line in said if line.startswith("   ")]
+    assert [line for line in said if line not in changes][:-1] == [
+        "v2 is rolled out:",
+        f"v2 succeeded; shown are {good}",
+        "v3 is rolled out:",
+        "v3 failed: check_health failed on this process: RuntimeError: "
+        f"s3: release v3 needs 2048 MB of memory, there are 1024; shown are {good}",
+    ]
+    assert re.fullmatch(r"meanwhile customers asked [1-9]\d* times, and were not answered 0 times", said[-1])
+    assert max(line.count("(") for line in changes) == 2, "two at a time, once the canary is well"
     assert verify_database(str(tmp_path / "state.db")) == {"violations": []}
 
 

@@ -176,6 +176,12 @@ async def test_after_a_failure_nothing_more_of_the_group_begins(scratch: Scratch
     assert seen["steps"] == [("A", StepStatus.FINISHED), ("B", StepStatus.FAILED), ("C", StepStatus.NOT_STARTED)]
 
 
+async def test_parts_that_never_began_are_not_counted_as_failed(scratch: Scratch) -> None:
+    failure, _ = await run(scratch, "stopped", "a")
+    assert failure is not None
+    assert failure.message == "1 of 3 parts failed: act failed on this process: RuntimeError: a cannot"
+
+
 async def test_past_a_part_of_no_return_what_came_before_stays(scratch: Scratch) -> None:
     failure, seen = await run(scratch, "no return", "d")
     assert "d cannot" in str(failure)

@@ -307,7 +307,8 @@ async def test_it_can_be_forced_without_leaving_tasks_once_they_have_ended(scrat
         await until_job(coordinator, id, needs_somebody)
         async with asyncio.timeout(WAIT_S):
             while any(each.state is not State.ENDED for each in commands(coordinator, id)[1:]):
-                await coordinator.changed(id, job(coordinator, id).events, WAIT_S)
+                # looked at again even without an event: the last one may have come between the two looks
+                await coordinator.changed(id, job(coordinator, id).events, 0.05)
         await coordinator.settle(id, Decision.FORCE_FAILURE, by="ann", reason="x")
         assert (await coordinator.wait_ended(id, WAIT_S)).result is Result.FAILED
         assert [each.id for each in leftovers(coordinator, id)] == [id]

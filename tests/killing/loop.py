@@ -2,14 +2,14 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import UUID
 
 import httpx
 
-from interlock.testing.site import Site, wait_for
+from interlock.testing.site import NotReady, Site, wait_for
 
 #: one run of a flow per transaction, so that runs of the same flow commit the same steps
 OPTIONS = ("--group-commit", "1", "--poll", "0.1")
@@ -48,23 +48,40 @@ def running(folder: Path, *, stock: bool = False, database: str | None = None) -
 
 def add_storage(site: Site) -> None:
     """Adds host h1 and storage domain sd1."""
-    port = int((site.folder / "agent" / "port").read_text())
-    site.do("host.add", name="h1", address="127.0.0.1", port=port)
-    site.do("storage.add", name="sd1", host="h1", path=str(site.storage))
+    add_host(site, site, "sd1")
 
 
-def recorded(site: Site, operation: Operation) -> list[tuple[str, int]]:
+def add_host(site: Site, host: Site, domain: str) -> None:
+    """Adds the host of a site, which may be another than the coordinator's, and a storage domain on it."""
+    port = int((host.folder / "agent" / "port").read_text())
+    site.do("host.add", name=host.host, address="127.0.0.1", port=port)
+    site.do("storage.add", name=domain, host=host.host, path=str(host.storage))
+
+
+def recorded(site: Site, operation: Operation, *, result: str = "SUCCEEDED") -> list[tuple[str, int]]:
     """Every (failpoint, n-th hit) of a run that nobody kills; of calls that only read, the first."""
     operation.prepare("recording")
     job = _run(site, operation, "recording", "record:0:before")
-    assert site.ended(job)["result"] == "SUCCEEDED"
+    assert site.ended(job)["result"] == result
     settled(site)
     return [hit for hit in site.hits() if hit[0] not in READING or hit[1] == 1]
 
 
 def kill_at_each(site: Site, operation: Operation, hits: Sequence[tuple[str, int]]) -> None:
     """Runs the operation once for each side of each hit, kills the coordinator there, starts it, judges."""
-    orders = [f"{name}:{number}:{side}" for name, number in hits for side in ("before", "after")]
+    kill_at(site, operation, both_sides(hits))
+
+
+def both_sides(hits: Sequence[tuple[str, int]]) -> list[str]:
+    """The orders to die just before and just after each hit."""
+    return [f"{name}:{number}:{side}" for name, number in hits for side in ("before", "after")]
+
+
+def kill_at(site: Site, operation: Operation, orders: Sequence[str], *, again: str | None = None) -> None:
+    """Runs the operation once for each order, kills the coordinator there, starts it, judges.
+
+    With `again` the next coordinator is killed too, at that order, and the one after it is judged.
+    """
     killed = []
     for index, order in enumerate(orders):
         name = f"run{index}"
@@ -72,11 +89,35 @@ def kill_at_each(site: Site, operation: Operation, hits: Sequence[tuple[str, int
         answered = _run(site, operation, name, order)
         assert site.server_died_of_sigkill(), f"{order} was not reached"
         killed.append(order)
+        if again is not None:
+            _kill_again(site, again)
         site.disarm()
         site.start_server(*OPTIONS, environment=site.failpoints())
         _judge(site, operation, name, answered, order)
     print(f"{'stock' if site.stock else 'extension'}: reached {len(killed)}, killed {len(killed)} of {len(orders)}")
     assert killed == orders
+
+
+def kill_agent_at(site: Site, agent: Site, operation: Operation, orders: Sequence[str]) -> None:
+    """Runs the operation once for each order, kills the agent of that site there, starts it, judges."""
+    for order in orders:
+        name = order.replace(":", "_")
+        operation.prepare(name)
+        agent.arm(order)
+        job_id = operation.submit(name)
+        wait_for(f"the agent dies at {order}", lambda: agent.agent is not None and agent.agent.poll() is not None)
+        agent.disarm()
+        agent.start_agent(agent.failpoints())
+        _judge(site, operation, name, job_id, order)
+    print(f"agent {agent.host}: killed {len(orders)} of {len(orders)}")
+
+
+def _kill_again(site: Site, order: str) -> None:
+    """Starts a coordinator that dies at the order, maybe before it is ready."""
+    site.arm(order)
+    with suppress(NotReady):
+        site.start_server(*OPTIONS, environment=site.failpoints())
+    assert site.server_died_of_sigkill(), f"{order} was not reached by the second coordinator"
 
 
 def _run(site: Site, operation: Operation, name: str, order: str) -> str:
@@ -117,13 +158,26 @@ def nothing_open(site: Site, order: str) -> None:
     assert site.violations() == [], order
 
 
+def submitted(site: Site, command: str, **parameters: Any) -> str:
+    """The job's id, also where the coordinator dies after its commit and before it can answer."""
+    with suppress(httpx.TransportError):
+        return site.submit(command, **parameters)
+    [(id,)] = site.rows("SELECT id FROM job WHERE action = ? ORDER BY id DESC LIMIT 1", command)
+    return str(as_id(id))
+
+
 def job_titled(site: Site, action: str, title: str) -> str | None:
     """The id of the one job of that title, found without asking anybody."""
     rows = site.rows("SELECT id FROM job WHERE action = ? AND title = ?", action, title)
     if not rows:
         return None
     [(id,)] = rows
-    return str(id if isinstance(id, UUID) else UUID(bytes=id))
+    return str(as_id(id))
+
+
+def as_id(value: Any) -> UUID:
+    """An id as either database has it."""
+    return value if isinstance(value, UUID) else UUID(bytes=value)
 
 
 def begun(site: Site, method: str, parameter: str, value: str) -> int:

@@ -53,10 +53,11 @@ def failure_of(
     For the role UNDO, `undoes` says whose undoing is meant.
     """
     causes: list[Cause] = []
-    failed = total = 0
+    unmet = failed = total = 0
     for task in flow.tasks_for(command.id, role, undoes):
         total += 1
         if task.outcome is not Outcome.SUCCEEDED and not task.best_effort:
+            unmet += 1
             failed += 1
             causes.append(task_cause(flow, command, task))
     children = flow.children_of(command.id, role, undoes)
@@ -65,9 +66,10 @@ def failure_of(
         total += 1
         is_spare = child.options_json is not None and child.options.choice in chosen - {None}
         if child.result is not Result.SUCCEEDED and not child.best_effort and not is_spare:
-            failed += 1
+            unmet += 1
+            failed += child.failure_json is not None  # otherwise it never began
             causes.extend(_child_causes(command, child))
-    if not failed:
+    if not unmet:
         return None
     if total == 1 and causes:
         return Failure.of(causes[0].message, causes)

@@ -55,13 +55,19 @@ class Site:
         copy_rate_bytes_per_s: int | None = None,
         forked: bool = False,
         database: str | None = None,
+        catalog: str | None = None,
+        host: str = "h1",
+        state: Path | None = None,
     ) -> None:
         """`forked`: processes start quickly, see forked.py. `database`: the URL of a PostgreSQL database, for
-        the coordinator; otherwise it has a file."""
+        the coordinator; otherwise it has a file. `catalog`: what the coordinator can run, as module:name. `host`:
+        the agent's name. `state`: the coordinator's folder, where that one belongs to another site."""
         self.database = database
+        self.catalog = catalog
+        self.host = host
         self.folder = folder
         self.forked = forked
-        self.state = folder / "state"
+        self.state = state or folder / "state"
         self.storage = folder / "storage"
         self.socket = self.state / "interlock.sock"
         self.stock = stock
@@ -76,6 +82,8 @@ class Site:
         """Starts the coordinator and waits until it answers."""
         if self.database is not None:
             options = ("--database", self.database, *options)
+        if self.catalog is not None:
+            options = ("--catalog", self.catalog, *options)
         self.server = self._start("server", ["serve", "--state", str(self.state), *options], environment)
         marker = f"interlock: ready on {self.socket}"
         self._wait_ready("server", self.server, lambda: marker in self.log("server"))
@@ -83,13 +91,13 @@ class Site:
     def start_agent(self, environment: Mapping[str, str] | None = None) -> None:
         """Starts the agent (with a certificate of the coordinator's authority) and waits for its port."""
         if not (self.folder / "agent-tls").exists():
-            self.run("host-certificate", "h1", "127.0.0.1", "--state", str(self.state), "--out",
+            self.run("host-certificate", self.host, "127.0.0.1", "--state", str(self.state), "--out",
                      str(self.folder / "agent-tls"))  # fmt: skip
         port = self.folder / "agent" / "port"
         known = int(port.read_text()) if port.exists() else 0
         port.unlink(missing_ok=True)
         arguments = [
-            "agent", "--name", "h1", "--state-dir", str(self.folder / "agent"), "--storage-root",
+            "agent", "--name", self.host, "--state-dir", str(self.folder / "agent"), "--storage-root",
             str(self.storage), "--listen-port", str(known), "--tls-dir", str(self.folder / "agent-tls"),
         ]  # fmt: skip
         if self.stock:
