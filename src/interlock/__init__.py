@@ -18,7 +18,7 @@ from interlock.model.errors import (
     Refused,
 )
 from interlock.model.failure import Cause, Failure, Refusals, refuse
-from interlock.model.locks import NO_LOCKS, Locks, exclusive, shared
+from interlock.model.locks import NO_LOCKS, Locks, LockScope, exclusive, shared
 from interlock.model.plan import NOTHING, Plan, Retry, first_of, local, on_host, parallel, part, sequence
 from interlock.model.refs import Ref
 from interlock.model.states import Outcome, Result, State
@@ -49,6 +49,7 @@ __all__ = [
     "Job",
     "KeyReused",
     "Local",
+    "LockScope",
     "Locked",
     "Locks",
     "Missing",

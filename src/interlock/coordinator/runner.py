@@ -42,7 +42,7 @@ from interlock.core.planning import Author, Described
 from interlock.model.changes import Change
 from interlock.model.errors import Bug, Refused
 from interlock.model.failure import Cause, Failure
-from interlock.model.locks import LockMode, shared
+from interlock.model.locks import LockMode
 from interlock.model.plan import Group, Plan, TaskWork
 from interlock.model.records import CommandRecord, Role
 from interlock.model.refs import Ref
@@ -271,12 +271,11 @@ class Runner:
         return self._decide(CompensateFailed(command.id, undone.id, reason))
 
     def _lay_out(self, command: CommandRecord, plan: Plan, role: Role, undoes: UUID | None = None) -> list[UUID]:
-        """Makes the plan's rows. What its tasks may change is held at least shared, so that a task of unknown
-        fate leaves a refusal on all of it (hard case 5)."""
+        """Makes the plan's rows, and takes the locks that its tasks need."""
         flow = self._flow
         children = planning.lay_out(flow, command, plan, role, self._author, self._now, undoes=undoes)
         touched = [ref for task in flow.tasks_for(command.id, role, undoes) if task.is_mutating for ref in task.refs]
-        acquired = locking.acquire(flow, command, shared(*touched), self._snapshot, self._now)
+        acquired = locking.acquire(flow, command, locking.touching(flow, touched), self._snapshot, self._now)
         if acquired.refusals:
             raise Refused(*acquired.refusals)
         return children

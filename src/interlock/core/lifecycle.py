@@ -7,7 +7,7 @@ It is level-triggered: `Examine` may come at any time, any number of times, and 
 from typing import Any
 from uuid import UUID
 
-from interlock.core import compensation, leaving, narration, tasks, turns
+from interlock.core import compensation, leaving, lock_scopes, narration, tasks, turns
 from interlock.core.ending import count_open, failure_of, past_return, to_undo
 from interlock.core.facts import (
     Compensate,
@@ -141,6 +141,7 @@ def _executed(flow: Flow, command: CommandRecord, now: int) -> list[UUID]:
 def _execution_over(flow: Flow, command: CommandRecord, now: int) -> list[UUID]:
     failure = failure_of(flow, command)
     if failure is None:
+        lock_scopes.executed(flow, command)
         return _to_finalizing(flow, command, Phase.END_SUCCESSFULLY, now)
     command = _failed(command, failure)
     narration.past_return(flow, command, past_return(flow, command), now)
