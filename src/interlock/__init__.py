@@ -21,7 +21,7 @@ from interlock.model.failure import Cause, Failure, Refusals, refuse
 from interlock.model.locks import NO_LOCKS, Locks, LockScope, exclusive, shared
 from interlock.model.plan import NOTHING, Plan, Retry, first_of, local, on_host, parallel, part, sequence
 from interlock.model.refs import Ref
-from interlock.model.states import Outcome, Result, State
+from interlock.model.states import Ends, Outcome, Result, State
 from interlock.secrets import Secret
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ __all__ = [
     "Coordinator",
     "Decision",
     "Endpoint",
+    "Ends",
     "Entity",
     "Failure",
     "HostFailed",

@@ -9,7 +9,7 @@ from interlock.model.failure import Failure, Refusals
 from interlock.model.locks import NO_LOCKS, Locks
 from interlock.model.plan import NOTHING, Plan
 from interlock.model.refs import Ref
-from interlock.model.states import Outcome, Result
+from interlock.model.states import Ends, Outcome, Result
 
 R = TypeVar("R")
 E = TypeVar("E", bound=Entity)
@@ -93,24 +93,34 @@ class CommandType:
     name: str
     version: int
     upgrades: Mapping[int, Upgrade]
+    #: None: as its parent, a flow command by its flow
+    ends: Ends | None = None
 
 
 class Command(_FrozenClass, Generic[R]):
     """Base of operations. A subclass is a frozen dataclass of its parameters; R is its result's type.
 
     `class RemoveVm(Command[None], name="vm.remove", version=2, upgrades={1: …})`: name and version are
-    stored; `upgrades[n]` turns the parameters of version n into those of n + 1, a pure function.
+    stored; `upgrades[n]` turns the parameters of version n into those of n + 1, a pure function. With
+    `ends=Ends.BY_ENTITY` its end phase, and that of its parts, waits for the tasks of other flows on its refs.
     """
 
     command_type: ClassVar[CommandType]
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
-    def __init_subclass__(cls, *, name: str, version: int = 1, upgrades: Mapping[int, Upgrade] | None = None) -> None:
+    def __init_subclass__(
+        cls,
+        *,
+        name: str,
+        version: int = 1,
+        upgrades: Mapping[int, Upgrade] | None = None,
+        ends: Ends | None = None,
+    ) -> None:
         upgrades = dict(upgrades or {})
         missing = [n for n in range(1, version) if n not in upgrades]
         if missing:
             raise TypeError(f"command {name} is version {version} but has no upgrade from {missing}")
-        cls.command_type = CommandType(name, version, upgrades)
+        cls.command_type = CommandType(name, version, upgrades, ends)
         dataclass(frozen=True, kw_only=True)(cls)
 
     def title(self, db: Reader) -> str:

@@ -13,11 +13,12 @@ from interlock.core import narration
 from interlock.core.flow import Flow
 from interlock.ids import new_id
 from interlock.model.errors import InvalidInput, KeyReused, Missing
+from interlock.model.layout import Options
 from interlock.model.locks import PRIORITY_MAX
 from interlock.model.records import CommandRecord, JobRecord, Role
 from interlock.model.refs import Ref
 from interlock.model.replacing import replace
-from interlock.model.states import StepStatus
+from interlock.model.states import Ends, StepStatus
 from interlock.model.text import require_storable
 from interlock.secrets import Keyring
 
@@ -104,6 +105,7 @@ def accept(
         weight=1,
         best_effort=False,
         created_at=now,
+        options_json=Options(ends_by_entity=kind.ends is Ends.BY_ENTITY).to_json(),
     )
     record = replace(record, title=title_of(command, record))
     flow.put_command(record)

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from interlock.clock import Clock
 from interlock.coordinator.accepting import Repeated, Submission
+from interlock.coordinator.entity_waits import EntityWaits
 from interlock.coordinator.lock_waits import LockWaits
 from interlock.coordinator.retries import Retries
 from interlock.coordinator.runner import ChangeSet, Runner, World, examine_all, was_refused
@@ -75,6 +76,7 @@ class Engine:
         self._trials = Trials(self._schedule)
         self._retries = Retries(clock, self._look)
         self._lock_waits = LockWaits(clock, self._look, self._is_holder)
+        self._entity_waits = EntityWaits(self._look)
         self.writer = Writer(database, owner, self._from_writer, self._from_broken_writer, sets_max=sets_max)
         self.failed: asyncio.Future[None] = self._loop.create_future()
 
@@ -362,6 +364,7 @@ class Engine:
             elif isinstance(change.new, CommandRecord) and change.new.retry_at is not None:
                 self._retries.later(change.new)
         self._lock_waits.stored(change_set.changes)
+        self._entity_waits.stored(change_set.changes)
         if change_set.later:
             self._slots[flow.id].mailbox += [Examine(id) for id in change_set.later]
         self._actor.flow_stored(flow)
@@ -374,6 +377,7 @@ class Engine:
             return
         slot.is_taken_up = True
         for command in slot.flow.commands.values():
+            self._entity_waits.note(command)
             if command.retry_at is not None:
                 self._retries.later(command)
         for ticket in slot.flow.tickets.values():

@@ -15,13 +15,15 @@ from interlock.catalog import Catalog, Unreadable
 from interlock.command import Command
 from interlock.coordinator import accepting, locking
 from interlock.coordinator.accepting import Submission
+from interlock.coordinator.entity_waits import others_at_work
 from interlock.coordinator.linking import link_changes
 from interlock.coordinator.locking import Acquisition
 from interlock.coordinator.phase_db import PhaseDb
 from interlock.coordinator.snapshot import Snapshot
-from interlock.core import narration, planning
+from interlock.core import entity_ends, narration, planning
 from interlock.core.ending import failure_of
 from interlock.core.facts import (
+    AskEntities,
     Compensate,
     Compensated,
     CompensateFailed,
@@ -151,6 +153,9 @@ class Runner:
                     due += self._end(self._flow.commands[each.command_id], each.phase)
                 case Compensate():
                     due += self._compensate(each)
+                case AskEntities():
+                    busy = others_at_work(self._flow, each.command_id, self._snapshot)
+                    due += entity_ends.asked(self._flow, each.command_id, busy, self._now)
 
     def _start_one(self, id: UUID) -> list[Due]:
         """A part whose turn has come, or a flow command."""
@@ -316,6 +321,7 @@ class Runner:
             text,
             accepting.unique_refs(command),
             self._title(command, self._flow.root),
+            kind.ends,
         )
 
     def _dump_arguments(self, work: TaskWork) -> str:

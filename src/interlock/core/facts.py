@@ -158,4 +158,11 @@ class Compensate:
     undone: UUID
 
 
-Due: TypeAlias = Start | EndPhase | Compensate
+@dataclass(frozen=True, slots=True)
+class AskEntities:
+    """Ask whether other flows still work on this command's refs: its end phase waits for them."""
+
+    command_id: UUID
+
+
+Due: TypeAlias = Start | EndPhase | Compensate | AskEntities

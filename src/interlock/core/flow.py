@@ -75,6 +75,8 @@ class Flow:
         self.pools: dict[tuple[PlanKey, int | None], Pool] = {}
         self.undo_queues: dict[UUID, list[UUID]] = {}
         self.undoing: dict[UUID, UUID] = {}
+        #: commands of which an event of this engine says that their end waits for other flows
+        self.told_to_wait: set[UUID] = set()
         self.ended_count = 0
         self._event_seq = 0
         self._log: list[tuple[Table, Any, Any]] = []
@@ -244,6 +246,7 @@ class Flow:
         self.undo_queues.clear()
         self.undoing.clear()
         self.pools.clear()
+        self.told_to_wait.clear()
         self.ended_count = max((row.ended_seq or 0 for row in self.commands.values()), default=0)
         if created:
             self._index_all()

@@ -154,6 +154,13 @@ def lock_waited(flow: Flow, command: CommandRecord, reasons: Sequence[str], now:
     flow.add_event(now, "lock_waited", f"{command.title} waits: {words}", command_id=command.id)
 
 
+def entities_awaited(flow: Flow, command: CommandRecord, busy: Sequence[str], now: int) -> None:
+    """The end of a command waits for tasks of other flows."""
+    more = f"; and {len(busy) - _NAMED_MAX} more" if len(busy) > _NAMED_MAX else ""
+    words = f"the end of {command.title} waits: {'; '.join(busy[:_NAMED_MAX])}{more}"
+    flow.add_event(now, "entities_awaited", words, command_id=command.id)
+
+
 def past_return(flow: Flow, command: CommandRecord, kept: Collection[int], now: int) -> None:
     """What a failed command has completed and will not undo."""
     titles = [

@@ -15,6 +15,7 @@ from interlock.model.plan import Group, Part, Plan, TaskWork
 from interlock.model.records import CommandRecord, Role, TaskRecord, id_of_part
 from interlock.model.refs import Ref
 from interlock.model.replacing import replace
+from interlock.model.states import Ends
 
 #: how deep children may nest, and how many parts and orderings one plan may have
 DEPTH_MAX = 50
@@ -31,6 +32,7 @@ class Described:
     parameters_json: str
     refs: tuple[Ref[Any], ...]
     title: str
+    ends: Ends | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,7 @@ def _command_row(
 ) -> CommandRecord:
     part = planned.part
     described = author.describe(part.work)
+    by_entity = parent.options.ends_by_entity if described.ends is None else described.ends is Ends.BY_ENTITY
     return CommandRecord(
         id=id,
         flow_id=parent.flow_id,
@@ -149,7 +152,7 @@ def _command_row(
         best_effort=part.best_effort,
         created_at=now,
         undoes=undoes,
-        options_json=planned.options.to_json(),
+        options_json=replace(planned.options, ends_by_entity=by_entity).to_json(),
     )
 
 

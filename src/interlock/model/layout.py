@@ -27,6 +27,8 @@ class Options:
     stop_on_failure: bool = False
     no_return: bool = False
     retry: Retry | None = None
+    #: it ends only when no other flow works on its refs
+    ends_by_entity: bool = False
     #: of a group: what of it is shown before it begins
     outline: Outline = ()
 
