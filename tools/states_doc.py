@@ -37,6 +37,7 @@ def document() -> str:
         INTRODUCTION,
         *_life("Commands", State, COMMAND_MOVES),
         *_words("How a command ends", Result),
+        *_words("When a command ends whose parts are over", states.Ends),
         *_life("Async tasks", TaskState, TASK_MOVES),
         *_words("How an async task ends", Outcome),
         *_words("What a person sees of a job or a step", states.StepStatus),

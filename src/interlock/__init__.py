@@ -21,10 +21,10 @@ from interlock.model.errors import (
     Refused,
 )
 from interlock.model.failure import Cause, Failure, Refusals, refuse
-from interlock.model.locks import NO_LOCKS, Locks, exclusive, shared
+from interlock.model.locks import NO_LOCKS, Locks, LockScope, exclusive, shared
 from interlock.model.plan import NOTHING, Plan, Retry, first_of, local, on_host, parallel, part, sequence
 from interlock.model.refs import Ref
-from interlock.model.states import Outcome, Result, State
+from interlock.model.states import Ends, Outcome, Result, State
 from interlock.model.waits import Approval
 from interlock.secrets import Secret
 
@@ -48,6 +48,7 @@ __all__ = [
     "Coordinator",
     "Decision",
     "Endpoint",
+    "Ends",
     "Entity",
     "Failure",
     "HostFailed",
@@ -56,6 +57,7 @@ __all__ = [
     "Job",
     "KeyReused",
     "Local",
+    "LockScope",
     "Locked",
     "Locks",
     "Missing",

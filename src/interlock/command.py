@@ -9,7 +9,7 @@ from interlock.model.failure import Failure, Refusals
 from interlock.model.locks import NO_LOCKS, Locks
 from interlock.model.plan import NOTHING, Plan
 from interlock.model.refs import Ref
-from interlock.model.states import Outcome, Result
+from interlock.model.states import Ends, Outcome, Result
 
 R = TypeVar("R")
 E = TypeVar("E", bound=Entity)
@@ -98,6 +98,8 @@ class CommandType:
     upgrades: Mapping[int, Upgrade]
     internal: bool = False
     monitored: bool = True
+    #: None: as its parent, a flow command by its flow
+    ends: Ends | None = None
 
 
 class Command(_FrozenClass, Generic[R]):
@@ -106,7 +108,8 @@ class Command(_FrozenClass, Generic[R]):
     `class RemoveVm(Command[None], name="vm.remove", version=2, upgrades={1: …})`: name and version are
     stored; `upgrades[n]` turns the parameters of version n into those of n + 1, a pure function. An `internal` one
     is a part of others: people are not offered it. The job of one that is internal or not `monitored` is not
-    listed, unless who submits it says otherwise.
+    listed, unless who submits it says otherwise. With `ends=Ends.BY_ENTITY` its end phase, and that of its parts,
+    waits for the tasks of other flows on its refs.
     """
 
     command_type: ClassVar[CommandType]
@@ -120,12 +123,13 @@ class Command(_FrozenClass, Generic[R]):
         upgrades: Mapping[int, Upgrade] | None = None,
         internal: bool = False,
         monitored: bool = True,
+        ends: Ends | None = None,
     ) -> None:
         upgrades = dict(upgrades or {})
         missing = [n for n in range(1, version) if n not in upgrades]
         if missing:
             raise TypeError(f"command {name} is version {version} but has no upgrade from {missing}")
-        cls.command_type = CommandType(name, version, upgrades, internal, monitored)
+        cls.command_type = CommandType(name, version, upgrades, internal, monitored, ends)
         dataclass(frozen=True, kw_only=True)(cls)
 
     def title(self, db: Reader) -> str:

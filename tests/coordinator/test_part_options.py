@@ -3,10 +3,25 @@
 import asyncio
 from collections import Counter
 from typing import Any
+from uuid import UUID
 
 import pytest
 
-from interlock import Command, CommandFailed, Local, Plan, Result, Retry, Tx, first_of, local, parallel, part, sequence
+from interlock import (
+    Command,
+    CommandFailed,
+    Coordinator,
+    Local,
+    Plan,
+    Result,
+    Retry,
+    Tx,
+    first_of,
+    local,
+    parallel,
+    part,
+    sequence,
+)
 from interlock.model.records import Undo
 from interlock.model.states import StepStatus
 from tests.coordinator.support import WAIT_S, Gate, commands, events, opened, steps, tasks, until_job
@@ -77,6 +92,11 @@ PLANS: dict[str, Plan] = {
     "tasks in turn": sequence(*(part(local("act", name=name)) for name in "abc")),
     "by key": parallel(part(Act(name="c"), after=["a", "b"]), *acts("b", after="a"), *acts("a")),
     "a group, best effort": sequence(part(sequence(*acts("a", "b")), best_effort=True, step="BOTH"), *acts("z")),
+    "shown": sequence(
+        part(local("gate"), step="GATE"),
+        part(sequence(*acts("a"), part(local("act", name="b"), step="B")), step="BOTH"),
+        first_of(sequence(*acts("c")), *acts("d")),
+    ),
     "gate": first_of(sequence(*acts("a"), part(local("gate")), parallel(*acts("b", "c"), at_most=1)), *acts("d")),
 }
 CATALOG = (Act, Planned, Local("act", act, repeatable=True))
@@ -225,3 +245,29 @@ async def test_groups_are_carried_on_after_a_crash(scratch: Scratch) -> None:
     async with opened(copy, *CATALOG, gate=after) as coordinator:
         assert (await coordinator.wait_ended(job.id, WAIT_S)).result is Result.SUCCEEDED
     assert (ran, after.entries) == (["b", "c"], 1)
+
+
+async def test_all_that_a_plan_names_shows_from_the_beginning_and_over_a_crash(scratch: Scratch) -> None:
+    gate, after = Gate(), Gate()
+
+    def shown(coordinator: Coordinator, id: UUID) -> list[tuple[str, UUID, UUID | None]]:
+        found = [step for step in steps(coordinator, id) if step.parent_step_id is not None]
+        return [(step.name, step.id, step.parent_step_id) for step in sorted(found, key=lambda step: step.position)]
+
+    async with opened(scratch, *CATALOG, gate=gate) as coordinator:
+        job = await coordinator.submit(Planned(which="shown"))
+        await gate.wait_entered()
+        before, copy = shown(coordinator, job.id), scratch.copy("crashed")
+        gate.open.set()
+        await job.result(WAIT_S)
+        assert shown(coordinator, job.id) == before
+    assert sorted(name for name, _, _ in before) == ["A", "B", "BOTH", "C", "D", "GATE"]
+    after.open.set()
+    async with opened(copy, *CATALOG, gate=after) as coordinator:
+        assert shown(coordinator, job.id) == before
+        await coordinator.wait_ended(job.id, WAIT_S)
+        assert shown(coordinator, job.id) == before
+        assert {(step.name, step.status) for step in steps(coordinator, job.id) if step.name in "ABCD"} == {
+            ("A", StepStatus.FINISHED), ("B", StepStatus.FINISHED), ("C", StepStatus.FINISHED),
+            ("D", StepStatus.NOT_STARTED),
+        }  # fmt: skip

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
-from interlock.core import narration, planning
+from interlock.core import entity_ends, narration, planning
 from interlock.core.facts import (
+    AskEntities,
     Compensate,
     Compensated,
     CompensateFailed,
@@ -68,6 +69,9 @@ class Play:
                 self._end(due.command_id, due.phase, how)
             case Compensate():
                 self._compensate(due, how)
+            case AskEntities():
+                busy = [] if how == "ok" else ["the disk is copied"]
+                self.due += entity_ends.asked(self.flow, due.command_id, busy, self.now)
 
     def _decide(self, fact: Any) -> None:
         self.due += decide(self.flow, fact, self.now)
@@ -203,10 +207,11 @@ class Play:
                 self._decide(Examine(command.id))
 
     def wait(self, us: int) -> None:
-        """Time passes; end phases whose pause is over are due again."""
+        """Time passes; end phases whose pause is over, or whose entities are free, are due again."""
         self.now += us
         for command in list(self.flow.commands.values()):
-            if command.retry_at is not None and command.retry_at <= self.now:
+            is_time = command.retry_at is not None and command.retry_at <= self.now
+            if is_time or entity_ends.awaits_entities(command):
                 self._decide(Examine(command.id))
 
     def mend(self) -> None:

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from interlock.core import narration
 from interlock.core.flow import Flow
 from interlock.core.planning import Author, Described
+from interlock.model.layout import Options
 from interlock.model.plan import NOTHING, Group, Order, Part, Plan, Retry, TaskWork, part
 from interlock.model.records import CommandRecord, JobRecord, Role
 from interlock.model.refs import Ref
-from interlock.model.states import StepStatus
+from interlock.model.states import Ends, StepStatus
 
 #: the entities that commands lock and tasks touch
 REFS: tuple[Ref[Any], ...] = tuple(Ref("disk", UUID(int=0xD0 + n)) for n in range(3))
@@ -38,6 +39,7 @@ class Spec:
     end_plan: "Shape" = field(default_factory=lambda: Several())
     undo_plan: "Shape" = field(default_factory=lambda: Several())
     locks: tuple[int, ...] = ()
+    ends: Ends | None = None
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ class Mint:
         spec = Spec(plan=work) if isinstance(work, Group) else work
         name = f"spec{len(self.specs)}"
         self.specs[name] = spec
-        return Described(name, 1, "{}", tuple(REFS[n] for n in spec.locks), f"Do {name}")
+        return Described(name, 1, "{}", tuple(REFS[n] for n in spec.locks), f"Do {name}", spec.ends)
 
     def flow_of(self, spec: Spec) -> Flow:
         """A flow that was accepted and not yet begun."""
@@ -96,6 +98,7 @@ class Mint:
                 id=id, flow_id=id, parent_id=None, correlation_id="ticket-1", name=described.name, version=1,
                 parameters_json="{}", refs=described.refs, title=described.title, depth=0, role=Role.FORWARD,
                 key=described.name, position=0, after=(), step=None, weight=1, best_effort=False, created_at=START,
+                options_json=Options(ends_by_entity=spec.ends is Ends.BY_ENTITY).to_json(),
             )
         )  # fmt: skip
         flow.put_job(
@@ -133,6 +136,7 @@ _which_refs = st.lists(st.integers(0, len(REFS) - 1), max_size=2, unique=True).m
 _tasks = st.builds(Task, touches=_which_refs, is_mutating=st.booleans())
 _steps = st.sampled_from([None, None, "COPY", "DELETE"])
 _retries = st.sampled_from([None, None, None, Retry(2), Retry(3, 0.0)])
+_ends = st.sampled_from([None, None, None, *Ends])
 _rarely = st.sampled_from([False, False, False, True])
 
 
@@ -156,10 +160,10 @@ def _shapes(draw: st.DrawFn, depth: int, nesting: int, alternative: bool = False
 def specs(draw: st.DrawFn, depth: int) -> Spec:
     """Commands with at most so many levels below them."""
     if depth == 0:
-        return Spec(locks=draw(_which_refs))
+        return Spec(locks=draw(_which_refs), ends=draw(_ends))
     cleaning = st.just(Several()) | _shapes(0, 0)
     plan = draw(_shapes(draw(st.integers(0, depth - 1)), 2 if depth > 1 else 1))
-    return Spec(plan, draw(cleaning), draw(cleaning), draw(_which_refs))
+    return Spec(plan, draw(cleaning), draw(cleaning), draw(_which_refs), draw(_ends))
 
 
 def below(flow: Flow, id: UUID) -> Iterator[CommandRecord]:

@@ -1,12 +1,14 @@
 """`decide` on random trees, with random outcomes in random order, roll-backs and crashes at any point."""
 
 from collections import Counter
+from uuid import UUID
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from interlock.model.records import CommandRecord, EventRecord, LockRecord, Role, SnapshotRecord, Undo
+from interlock.model.layout import Outline
+from interlock.model.records import CommandRecord, EventRecord, LockRecord, Role, SnapshotRecord, Undo, id_of_part
 from interlock.model.states import Outcome, Result, State, StepStatus, TaskState
 from tests.core.playing import Play
 from tests.core.shapes import Spec, below, specs
@@ -191,6 +193,19 @@ class Lives(RuleBasedStateMachine):
                 assert over is (flow.tasks[id].outcome is not None)
             elif flow.root.state is State.ENDED:
                 assert over
+
+    @invariant()
+    def what_groups_will_plan_is_shown(self) -> None:
+        flow = self.play.flow
+
+        def check(group_id: UUID, outline: Outline) -> None:
+            for position, within in outline:
+                id = id_of_part(group_id, position)
+                assert within or id in flow.steps
+                check(id, within)
+
+        for row in flow.commands.values():
+            check(row.id, row.options.outline)
 
     @invariant()
     def uncertain_tasks_leave_something_to_look_at(self) -> None:

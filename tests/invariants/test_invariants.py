@@ -122,6 +122,19 @@ PLANTED: list[tuple[str, list[tuple[int, str]]]] = [
         [(11, f"{DISK} is held by flow {BAD}, which has ended")],
     ),
     (
+        "; ".join(
+            (
+                f"UPDATE entity_locks SET scope = 'execution', command_id = {hex_of(FIRST)}, "
+                f"flow_id = {hex_of(GOOD)} WHERE flow_id = {hex_of(OPEN)}",
+                row("command_entities", FIRST, "phase = 'end_successfully'"),
+            )
+        ),
+        [
+            (11, f"{VM} is held by flow {GOOD}, which has ended"),
+            (11, f"{VM} is held for the execution of command {FIRST}, which is over"),
+        ],
+    ),
+    (
         row("leftovers", LOST, "cleared_at = 9"),
         [(11, f"{DISK} is held for leftover {LOST}, which is cleared")],
     ),

@@ -15,7 +15,7 @@ from interlock.model.records import EntityRecord, EntityRefRecord, SignalRecord
 from interlock.model.refs import Ref
 from interlock.model.states import StepStatus, TaskState
 from interlock.store.database import Database
-from interlock.store.queries import engines, entities, flows, jobs, leftovers, locks, signals
+from interlock.store.queries import engines, entities, flows, jobs, leftovers, locks, signals, tasks
 from interlock.store.queries.rows import PIECE
 from interlock.store.statements import execute
 from interlock.store.tables import engines as engines_table
@@ -163,6 +163,15 @@ def test_locks_name_their_holder_and_the_leftover(database: Database) -> None:
         ]
 
 
+def test_who_works_on_an_entity(database: Database) -> None:
+    with database.reader() as reader:
+        assert tasks.unfinished_on(reader, [OTHER, *PLACEHOLDER.refs]) == [
+            tasks.TaskOnRef(ref, FLOW, PLACEHOLDER.method, JOB.title)
+            for ref in sorted(PLACEHOLDER.refs, key=lambda ref: ref.type)
+        ]
+        assert OVER.outcome is not None
+
+
 def test_a_job_by_its_key(database: Database) -> None:
     with database.reader() as reader:
         assert jobs.by_key(reader, "once") == JOB
@@ -225,6 +234,15 @@ def test_a_statement_with_a_value_of_its_own_is_not_run_without_it(database: Dat
             },
         ),
         (lambda reader: signals.last_number(reader), {"SEARCH signals"}),
+        (
+            lambda reader: tasks.unfinished_on(reader, [VM]),
+            {
+                "SEARCH async_task_entities USING COVERING INDEX async_task_entities_by_entity "
+                "(entity_type=? AND entity_id=?)",
+                "SEARCH async_tasks USING INDEX sqlite_autoindex_async_tasks_1 (id=?)",
+                "SEARCH job USING INDEX sqlite_autoindex_job_1 (id=?)",
+            },
+        ),
     ],
 )
 def test_no_query_walks_through_a_whole_table(
@@ -258,10 +276,11 @@ def test_no_query_walks_through_a_whole_table(
         lambda reader: leftovers.flow_of(reader, LEFT.id),
         lambda reader: signals.about(reader, "tick", HOST, 5, FLOW),
         lambda reader: signals.by_id(reader, FLOW),
+        lambda reader: tasks.unfinished_on(reader, [VM, DISK]),
     ],
     ids=[
         "unfinished", "load", "get", "versions", "by_name", "referring", "refs_from", "locks", "by_key", "by_id",
-        "root_of", "leftover", "signals", "signal",
+        "root_of", "leftover", "signals", "signal", "unfinished_on",
     ],
 )  # fmt: skip
 def test_no_query_walks_through_a_whole_table_of_postgresql(ask: Callable[[Connection], object]) -> None:

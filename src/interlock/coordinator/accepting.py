@@ -19,7 +19,7 @@ from interlock.model.locks import PRIORITY_MAX
 from interlock.model.records import CommandRecord, JobRecord, Role
 from interlock.model.refs import Ref
 from interlock.model.replacing import replace
-from interlock.model.states import StepStatus
+from interlock.model.states import Ends, StepStatus
 from interlock.model.text import require_storable
 from interlock.secrets import Keyring
 
@@ -112,6 +112,7 @@ def accept(
         weight=1,
         best_effort=False,
         created_at=now,
+        options_json=Options(ends_by_entity=kind.ends is Ends.BY_ENTITY).to_json(),
     )
     if submission.after_job is not None:
         options = Options(after_job=str(submission.after_job), whatever_end=submission.whatever_end)

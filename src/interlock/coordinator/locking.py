@@ -4,16 +4,18 @@ A lock is free when nobody else holds it in a conflicting mode and no conflictin
 holds locks already passes those who hold none: they would wait for it in turn.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from interlock.coordinator import deadlocks
 from interlock.coordinator.snapshot import Snapshot
-from interlock.core import narration
+from interlock.core import lock_scopes, narration
 from interlock.core.flow import Flow
-from interlock.model.locks import LockMode, Locks, conflict
+from interlock.model.locks import LockMode, Locks, LockScope, conflict, shared
 from interlock.model.records import CommandRecord, LockRecord, Role, TicketRecord
 from interlock.model.refs import Ref
+from interlock.model.replacing import replace
 from interlock.store.queries.locks import HeldLock
 from interlock.store.queries.tickets import Waiter
 
@@ -33,13 +35,13 @@ def acquire(flow: Flow, command: CommandRecord, wanted: Locks, snapshot: Snapsho
     """Puts the missing locks into the flow's change set, or tickets for them."""
     missing = {ref: mode for ref, mode in wanted.modes().items() if not _holds(flow, ref, mode)}
     if not missing:
-        flow.drop_tickets(command.id)
+        _take(flow, command, missing, wanted, snapshot, now)
         return Acquisition()
     tickets = _tickets(flow, command, missing, wanted, now)
     held = [each for each in snapshot.held(list(missing)) if _is_in_the_way(flow, each.lock, missing)]
     before = [each for each in snapshot.waiting(list(missing)) if _comes_before(flow, each, tickets[each.ticket.ref])]
     if not held and not before:
-        _take(flow, command, missing, snapshot, now)
+        _take(flow, command, missing, wanted, snapshot, now)
         return Acquisition()
     reasons = [describe(snapshot, each) for each in held] + [_describe_waiter(snapshot, each) for each in before]
     may_wait = wanted.waits and command.role is Role.FORWARD and not any(each.lock.leftover_id for each in held)
@@ -88,11 +90,30 @@ def _tickets(
     }
 
 
-def _take(flow: Flow, command: CommandRecord, missing: dict[Ref[Any], LockMode], snapshot: Snapshot, now: int) -> None:
+def _take(
+    flow: Flow, command: CommandRecord, missing: dict[Ref[Any], LockMode], wanted: Locks, snapshot: Snapshot, now: int
+) -> None:
     flow.drop_tickets(command.id)
-    for ref, mode in missing.items():
-        snapshot.lock_wants[ref] = mode
-        flow.put_lock(LockRecord(ref, flow.id, mode, command.id, now))
+    for ref, scope in wanted.scopes().items():
+        held, mode = flow.locks.get(ref), missing.get(ref)
+        if mode is not None:
+            snapshot.lock_wants[ref] = mode
+        if held is None:
+            assert mode is not None  # what is wanted and not held is missing
+            flow.put_lock(LockRecord(ref, flow.id, mode, command.id, now, scope=scope))
+            continue
+        kept = lock_scopes.asked_again(flow, held, command.id, scope)
+        if mode is not None:
+            kept = replace(kept, mode=mode, taken_at=now)
+        if kept is not held:
+            flow.put_lock(kept)
+
+
+def touching(flow: Flow, refs: Sequence[Ref[Any]]) -> Locks:
+    """What a plan's tasks may change, held at least shared, so that one of unknown fate leaves a refusal on all of it
+    (hard case 5). What the flow holds already it need not keep beyond the execution."""
+    held = [ref for ref in refs if ref in flow.locks]
+    return shared(*held).scoped(LockScope.EXECUTION) + shared(*(ref for ref in refs if ref not in flow.locks))
 
 
 def _is_in_the_way(flow: Flow, lock: LockRecord, missing: dict[Ref[Any], LockMode]) -> bool:

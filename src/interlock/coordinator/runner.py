@@ -15,14 +15,16 @@ from interlock.command import Command
 from interlock.coordinator import accepting, judging, locking
 from interlock.coordinator.accepting import Submission
 from interlock.coordinator.change_set import ChangeSet, World
+from interlock.coordinator.entity_waits import others_at_work
 from interlock.coordinator.linking import link_changes
 from interlock.coordinator.locking import Acquisition
 from interlock.coordinator.phase_db import PhaseDb
 from interlock.coordinator.refusing import must_begin, refusal_of
 from interlock.coordinator.snapshot import Snapshot
-from interlock.core import narration, planning
+from interlock.core import entity_ends, narration, planning
 from interlock.core.ending import failure_of
 from interlock.core.facts import (
+    AskEntities,
     AskFormer,
     Compensate,
     Compensated,
@@ -46,7 +48,6 @@ from interlock.core.lifecycle import decide, is_still_due
 from interlock.core.planning import Author, Described
 from interlock.model.errors import Bug, Refused
 from interlock.model.failure import Failure
-from interlock.model.locks import shared
 from interlock.model.plan import Group, Plan, TaskWork
 from interlock.model.records import CommandRecord, Role, TaskRecord
 from interlock.model.states import Outcome, Phase, Result, State
@@ -178,6 +179,9 @@ class Runner:
                     due += self._judge(self._flow.tasks[each.task_id])
                 case AskFormer():
                     due += self._ask_former(self._flow.commands[each.command_id])
+                case AskEntities():
+                    busy = others_at_work(self._flow, each.command_id, self._snapshot)
+                    due += entity_ends.asked(self._flow, each.command_id, busy, self._now)
 
     def _start_one(self, id: UUID) -> list[Due]:
         """A part whose turn has come, or a flow command."""
@@ -324,12 +328,11 @@ class Runner:
         return self._decide(NeverStarts(command.id, Failure(words)))
 
     def _lay_out(self, command: CommandRecord, plan: Plan, role: Role, undoes: UUID | None = None) -> list[UUID]:
-        """Makes the plan's rows. What its tasks may change is held at least shared, so that a task of unknown
-        fate leaves a refusal on all of it (hard case 5)."""
+        """Makes the plan's rows, and takes the locks that its tasks need."""
         flow = self._flow
         children = planning.lay_out(flow, command, plan, role, self._author, self._now, undoes=undoes)
         touched = [ref for task in flow.tasks_for(command.id, role, undoes) if task.is_mutating for ref in task.refs]
-        acquired = locking.acquire(flow, command, shared(*touched), self._snapshot, self._now)
+        acquired = locking.acquire(flow, command, locking.touching(flow, touched), self._snapshot, self._now)
         if acquired.refusals:
             raise Refused(*acquired.refusals)
         return children
@@ -370,6 +373,7 @@ class Runner:
             text,
             accepting.unique_refs(command),
             self._title(command, self._flow.root),
+            kind.ends,
         )
 
     def _dump_arguments(self, work: TaskWork) -> str:

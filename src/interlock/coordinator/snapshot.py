@@ -14,8 +14,9 @@ from interlock.model.entities import Entity
 from interlock.model.locks import LockMode
 from interlock.model.records import CommandRecord, EntityRecord, JobRecord, SignalRecord
 from interlock.model.refs import Ref
-from interlock.store.queries import entities, jobs, locks, signals, tickets
+from interlock.store.queries import entities, jobs, locks, signals, tasks, tickets
 from interlock.store.queries.locks import HeldLock
+from interlock.store.queries.tasks import TaskOnRef
 from interlock.store.queries.tickets import Waiter
 
 E = TypeVar("E", bound=Entity)
@@ -94,6 +95,10 @@ class Snapshot:
     def held(self, refs: Sequence[Ref[Any]]) -> list[HeldLock]:
         """The committed locks on these refs, whoever holds them."""
         return self._ask(locks.on, refs)
+
+    def unfinished_tasks(self, refs: Sequence[Ref[Any]]) -> list[TaskOnRef]:
+        """The committed async tasks on these refs that have not ended, whatever flow they are of."""
+        return self._ask(tasks.unfinished_on, refs)
 
     def job_of(self, idempotency_key: str) -> JobRecord | None:
         """The committed job that was submitted under that key."""

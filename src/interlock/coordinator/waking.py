@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from uuid import UUID
 
 from interlock.clock import Clock
+from interlock.coordinator.entity_waits import EntityWaits
 from interlock.coordinator.lock_waits import LockWaits
 from interlock.coordinator.retries import Retries
 from interlock.coordinator.waits import Waits
@@ -22,6 +23,7 @@ class Waking:
 
         self._retries = Retries(clock, look)
         self._lock_waits = LockWaits(clock, look, is_holder)
+        self._entity_waits = EntityWaits(look)
         self._waits = Waits(tell)
 
     def stop(self) -> None:
@@ -34,11 +36,13 @@ class Waking:
             if isinstance(change.new, CommandRecord) and change.new.retry_at is not None:
                 self._retries.later(change.new)
         self._lock_waits.stored(changes)
+        self._entity_waits.stored(changes)
         self._waits.stored(changes)
 
     def taken_up(self, flow: Flow) -> None:
         """A stored flow goes on in this engine."""
         for command in flow.commands.values():
+            self._entity_waits.note(command)
             if command.retry_at is not None:
                 self._retries.later(command)
         for ticket in flow.tickets.values():

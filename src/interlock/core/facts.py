@@ -194,10 +194,17 @@ class Judge:
 
 
 @dataclass(frozen=True, slots=True)
+class AskEntities:
+    """Ask whether other flows still work on this command's refs: its end phase waits for them."""
+
+    command_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
 class AskFormer:
     """Ask whether the job that this flow comes after has ended."""
 
     command_id: UUID
 
 
-Due: TypeAlias = Start | EndPhase | Compensate | Judge | AskFormer
+Due: TypeAlias = Start | EndPhase | Compensate | AskEntities | Judge | AskFormer

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from interlock.model.changes import Change, Record
 from interlock.model.errors import Bug
+from interlock.model.locks import LockScope
 from interlock.model.records import (
     CommandRecord,
     EventRecord,
@@ -71,9 +72,13 @@ class Flow:
         self.places: dict[PlaceKey, UUID] = {}
         #: who comes after a position
         self.waiters: dict[PlaceKey, list[UUID]] = {}
+        #: refs on which a command may hold locks of the scope of its execution
+        self._passing: dict[UUID, dict[Ref[Any], None]] = {}
         self.pools: dict[tuple[PlanKey, int | None], Pool] = {}
         self.undo_queues: dict[UUID, list[UUID]] = {}
         self.undoing: dict[UUID, UUID] = {}
+        #: commands of which an event of this engine says that their end waits for other flows
+        self.told_to_wait: set[UUID] = set()
         self.ended_count = 0
         self._event_seq = 0
         self._log: list[tuple[Table, Any, Any]] = []
@@ -102,6 +107,11 @@ class Flow:
         """The async tasks that this role's plan made, in the plan's order."""
         return [self.tasks[task] for task in self.tasks_of.get((command, role, undoes), ())]
 
+    def passing_locks(self, command: UUID) -> list[LockRecord]:
+        """The locks that the command holds only while it executes."""
+        held = (self.locks.get(ref) for ref in self._passing.get(command, ()))
+        return [lock for lock in held if lock is not None and lock.scope is LockScope.EXECUTION]
+
     # writing ----------------------------------------------------------------------------------------
 
     def _put(self, table: Table, key: Any, row: Any) -> None:
@@ -128,6 +138,7 @@ class Flow:
         self._put(self.jobs, row.id, row)
 
     def put_lock(self, row: LockRecord) -> None:
+        self._index_lock(row)
         self._put(self.locks, row.ref, row)
 
     def drop_lock(self, ref: Ref[Any]) -> None:
@@ -209,6 +220,10 @@ class Flow:
             children = self.children[plan]
             children[children.index(former)] = row.id
 
+    def _index_lock(self, row: LockRecord) -> None:
+        if row.scope is LockScope.EXECUTION:
+            self._passing.setdefault(row.command_id, {})[row.ref] = None
+
     def _index_task(self, row: TaskRecord) -> None:
         self.tasks_of.setdefault((row.command_id, row.role, row.undoes), []).append(row.id)
 
@@ -242,6 +257,7 @@ class Flow:
         self.undo_queues.clear()
         self.undoing.clear()
         self.pools.clear()
+        self.told_to_wait.clear()
         self.ended_count = max((row.ended_seq or 0 for row in self.commands.values()), default=0)
         if created:
             self._index_all()
@@ -315,6 +331,7 @@ class Flow:
                 self.steps[row.id] = row
             case LockRecord():
                 self.locks[row.ref] = row
+                self._index_lock(row)
             case TicketRecord():
                 self.tickets[row.command_id, row.ref] = row
             case SnapshotRecord():

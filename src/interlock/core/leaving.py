@@ -39,7 +39,7 @@ def _begin_anew(flow: Flow, command: CommandRecord, again: CommandRecord) -> UUI
     flow.put_command(replace(flow.commands[command.id], superseded=True))
     turns.forget_pool(flow, command)
     flow.put_command(again)
-    narration.command_planned(flow, again)
+    narration.command_planned_again(flow, command, again)
     pause_s = ((again.retry_at or again.created_at) - again.created_at) / 1e6
     words = f"{again.title} is tried again in {pause_s:g} s (attempt {again.attempt})"
     flow.add_event(again.created_at, "part_retried", words, Severity.WARNING, command_id=again.id)

@@ -7,9 +7,11 @@ It is level-triggered: `Examine` may come at any time, any number of times, and 
 from typing import Any
 from uuid import UUID
 
-from interlock.core import compensation, leaving, narration, tasks, turns
+from interlock.core import compensation, leaving, lock_scopes, narration, tasks, turns
 from interlock.core.ending import count_open, failure_of, past_return, to_undo
+from interlock.core.entity_ends import awaits_entities
 from interlock.core.facts import (
+    AskEntities,
     AskFormer,
     Compensate,
     Compensated,
@@ -72,6 +74,8 @@ def is_still_due(flow: Flow, due: Due, now: int) -> bool:
             return command.state is State.PENDING and bool(turns.turn(flow, command))
         case EndPhase():
             return command.state is State.FINALIZING and command.phase is due.phase and not command.phase_ran
+        case AskEntities():
+            return awaits_entities(command)
         case Compensate():
             free = command.open == 0 and flow.commands[due.undone].undo is None
             return command.state is State.COMPENSATING and free
@@ -175,6 +179,7 @@ def _executed(flow: Flow, command: CommandRecord, now: int) -> list[UUID]:
 def _execution_over(flow: Flow, command: CommandRecord, now: int) -> list[UUID]:
     failure = failure_of(flow, command)
     if failure is None:
+        lock_scopes.executed(flow, command)
         return _to_finalizing(flow, command, Phase.END_SUCCESSFULLY, now)
     command = _failed(command, failure)
     narration.past_return(flow, command, past_return(flow, command), now)
@@ -193,7 +198,9 @@ def _finalize(flow: Flow, command: CommandRecord, now: int, agenda: list[UUID]) 
     if command.phase is None:
         raise Bug(f"command {command.id} is finalizing without a phase")
     if not command.phase_ran:
-        return [EndPhase(command.id, command.phase)] if _is_time(command, now) else []
+        if not _is_time(command, now):
+            return []
+        return [AskEntities(command.id) if awaits_entities(command) else EndPhase(command.id, command.phase)]
     if command.phase is Phase.END_SUCCESSFULLY:
         agenda += leaving.end(flow, command, Result.SUCCEEDED, now)
         return []

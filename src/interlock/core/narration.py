@@ -6,7 +6,9 @@ They are written in the same transaction as the move, so that they cannot disagr
 from collections.abc import Collection, Mapping, Sequence
 from uuid import UUID
 
+from interlock.core import step_tree
 from interlock.core.flow import Flow
+from interlock.core.step_tree import EXECUTING, FINALIZING, GENERIC, VALIDATING, generic, place_of
 from interlock.model.failure import Failure
 from interlock.model.records import CommandRecord, Role, Severity, StepRecord, TaskRecord
 from interlock.model.replacing import replace
@@ -15,8 +17,6 @@ from interlock.model.text import legible
 
 #: how many parts one event names
 _NAMED_MAX = 10
-VALIDATING, EXECUTING, FINALIZING = "VALIDATING", "EXECUTING", "FINALIZING"
-GENERIC = (VALIDATING, EXECUTING, FINALIZING)
 
 _OF_RESULT = {
     Result.SUCCEEDED: StepStatus.FINISHED,
@@ -39,45 +39,36 @@ def open_job(flow: Flow, ids: tuple[UUID, UUID, UUID], now: int) -> None:
 
 
 def command_planned(flow: Flow, command: CommandRecord) -> None:
-    """A named part shows as soon as it is planned."""
-    if command.step is not None and command.parent_id is not None:
-        _plan_step(flow, command, _parent_step(flow, command.parent_id, command.role))
+    """A named part shows as soon as it is planned; one of a group has been shown since that was."""
+    if command.step is None or command.parent_id is None:
+        return
+    known = flow.steps.get(command.id)
+    if known is None:
+        step_tree.plan_step(
+            flow, command.id, place_of(flow, command), command.step, command.title, command.weight, command.refs
+        )
+    elif (known.title, known.refs) != (command.title, command.refs):
+        flow.put_step(replace(known, title=command.title, refs=command.refs))
+
+
+def command_planned_again(flow: Flow, former: CommandRecord, again: CommandRecord) -> None:
+    """A part is tried again, and so is what shows within it."""
+    command_planned(flow, again)
+    step_tree.show_again(flow, former, again)
 
 
 def task_planned(flow: Flow, task: TaskRecord) -> None:
     """As `command_planned`, for an async task."""
     if task.step is not None:
-        _plan_step(flow, task, _parent_step(flow, task.command_id, task.role))
-
-
-def _plan_step(flow: Flow, row: CommandRecord | TaskRecord, parent: UUID | None) -> None:
-    assert row.step is not None
-    title = (row if isinstance(row, CommandRecord) else flow.commands[row.command_id]).title
-    flow.put_step(
-        StepRecord(
-            row.id, flow.id, parent, row.step, title, row.position, StepStatus.PENDING,
-            row.correlation_id, weight=row.weight, refs=row.refs,
-        )
-    )  # fmt: skip
-
-
-def _parent_step(flow: Flow, command_id: UUID, role: Role) -> UUID | None:
-    """The nearest step above a part of that command."""
-    while True:
-        command = flow.commands[command_id]
-        if command.parent_id is None:
-            return _generic(flow, EXECUTING if role is Role.FORWARD else FINALIZING).id
-        if command_id in flow.steps:
-            return command_id
-        command_id, role = command.parent_id, command.role
-
-
-def _generic(flow: Flow, name: str) -> StepRecord:
-    return next(step for step in flow.steps.values() if step.parent_step_id is None and step.name == name)
+        title = flow.commands[task.command_id].title
+        step_tree.plan_step(flow, task.id, place_of(flow, task), task.step, title, task.weight, task.refs)
 
 
 def command_moved(flow: Flow, command: CommandRecord, now: int) -> None:
     """Brings the steps and the job in line with a command's new state."""
+    if command.state is State.ENDED:
+        for step in step_tree.never_reached(flow, command):
+            _close(flow, step, StepStatus.NOT_STARTED, now)
     if command.parent_id is None:
         _root_moved(flow, command, now)
     elif command.id in flow.steps:
@@ -94,14 +85,14 @@ def command_moved(flow: Flow, command: CommandRecord, now: int) -> None:
 def _root_moved(flow: Flow, root: CommandRecord, now: int) -> None:
     match root.state:
         case State.VALIDATING:
-            _start(flow, _generic(flow, VALIDATING), now)
+            _start(flow, generic(flow, VALIDATING), now)
         case State.EXECUTING:
-            _close(flow, _generic(flow, VALIDATING), StepStatus.FINISHED, now)
-            _start(flow, _generic(flow, EXECUTING), now)
+            _close(flow, generic(flow, VALIDATING), StepStatus.FINISHED, now)
+            _start(flow, generic(flow, EXECUTING), now)
         case State.COMPENSATING | State.FINALIZING:
             failed = root.failure_json is not None
-            _close(flow, _generic(flow, EXECUTING), StepStatus.FAILED if failed else StepStatus.FINISHED, now)
-            _start(flow, _generic(flow, FINALIZING), now)
+            _close(flow, generic(flow, EXECUTING), StepStatus.FAILED if failed else StepStatus.FINISHED, now)
+            _start(flow, generic(flow, FINALIZING), now)
         case State.ENDED:
             _root_ended(flow, root, now)
         case _:
@@ -112,7 +103,7 @@ def _root_ended(flow: Flow, root: CommandRecord, now: int) -> None:
     assert root.result is not None
     status = _OF_RESULT[root.result]
     for name in GENERIC:
-        step = _generic(flow, name)
+        step = generic(flow, name)
         if step.status is StepStatus.STARTED:
             # an end phase that told the truth about a failure has itself done its work
             told = name == FINALIZING and root.result is Result.FAILED
@@ -134,26 +125,40 @@ def _root_ended(flow: Flow, root: CommandRecord, now: int) -> None:
 
 def task_moved(flow: Flow, task: TaskRecord, now: int) -> None:
     """Brings a task's step in line with it."""
-    step = flow.steps.get(task.id)
-    if step is None or step.status in _CLOSED:
-        return
-    if task.state is TaskState.INITIALIZING:
+    step = _step_of(flow, task)
+    if step is None or step.status in _CLOSED or task.state is TaskState.INITIALIZING:
         return
     if task.host_task_id and step.external_id is None:
         step = replace(step, external_system="VDSM", external_id=task.host_task_id)
-    if task.state is TaskState.POLLING:
-        if task.progress > step.progress:
-            step = replace(step, progress=task.progress)
+    if task.progress > step.progress:
+        step = replace(step, progress=task.progress)
+    if task.state is TaskState.POLLING or step.id != task.id:
         _start(flow, step, now)
     else:
         ok = task.outcome is Outcome.SUCCEEDED
         _close(flow, step, StepStatus.FINISHED if ok else StepStatus.FAILED, now)
 
 
+def _step_of(flow: Flow, task: TaskRecord) -> StepRecord | None:
+    """The task's own; of one without a name that is all its command does, the command's."""
+    if task.step is not None:
+        return flow.steps[task.id]
+    plan = (task.command_id, Role.FORWARD, None)
+    is_all = flow.tasks_of.get(plan) == [task.id] and not flow.children.get(plan)
+    return flow.steps.get(task.command_id) if is_all else None
+
+
 def lock_waited(flow: Flow, command: CommandRecord, reasons: Sequence[str], now: int) -> None:
     """A command waits for locks that others hold."""
     words = "; ".join(reason.partition("; ")[0] for reason in reasons[:_NAMED_MAX])
     flow.add_event(now, "lock_waited", f"{command.title} waits: {words}", command_id=command.id)
+
+
+def entities_awaited(flow: Flow, command: CommandRecord, busy: Sequence[str], now: int) -> None:
+    """The end of a command waits for tasks of other flows."""
+    more = f"; and {len(busy) - _NAMED_MAX} more" if len(busy) > _NAMED_MAX else ""
+    words = f"the end of {command.title} waits: {'; '.join(busy[:_NAMED_MAX])}{more}"
+    flow.add_event(now, "entities_awaited", words, command_id=command.id)
 
 
 def past_return(flow: Flow, command: CommandRecord, kept: Collection[int], now: int) -> None:
@@ -217,9 +222,16 @@ def roll_up(flow: Flow) -> None:
 
 
 def _counts(flow: Flow, step: StepRecord) -> bool:
-    """What was never reached, or is tried again, is no share of the progress."""
-    command = flow.commands.get(step.id)
-    return step.status is not StepStatus.NOT_STARTED and not (command is not None and command.superseded)
+    """What was never reached, or is part of what is tried again, is no share of the progress."""
+    if step.status is StepStatus.NOT_STARTED:
+        return False
+    task = flow.tasks.get(step.id)
+    command = flow.commands.get(step.id if task is None else task.command_id)
+    while command is not None and (command.id == step.id or command.id not in flow.steps):
+        if command.superseded:
+            return False
+        command = None if command.parent_id is None else flow.commands[command.parent_id]
+    return True
 
 
 def _progress(flow: Flow, step: StepRecord, parts: Mapping[UUID | None, list[StepRecord]]) -> int:

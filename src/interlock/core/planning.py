@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from interlock.core import narration, turns
+from interlock.core import narration, step_tree, turns
 from interlock.core.flow import Flow
+from interlock.core.step_tree import Place
 from interlock.model.errors import Refused
-from interlock.model.layout import PlannedPart, flatten
+from interlock.model.layout import PlannedPart, flatten, outline, wrapped
 from interlock.model.plan import Detached, Group, Part, Plan, TaskWork
-from interlock.model.records import CommandRecord, Role, TaskRecord
+from interlock.model.records import CommandRecord, Role, TaskRecord, id_of_part
 from interlock.model.refs import Ref
 from interlock.model.replacing import replace
-from interlock.model.states import TaskState
+from interlock.model.states import Ends, TaskState
 from interlock.model.waits import Wait
 
 #: how deep children may nest, and how many parts and orderings one plan may have
@@ -32,6 +33,7 @@ class Described:
     parameters_json: str
     refs: tuple[Ref[Any], ...]
     title: str
+    ends: Ends | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ def lay_out(
     """Writes a row for every part; returns the child commands that are due at once, in the plan's order."""
     parts = flatten(plan)
     _check(parent, parts)
+    shown = {position for position, _ in parent.options.outline} if role is Role.FORWARD else set()
     children: list[CommandRecord] = []
     for planned in parts:
         if isinstance(planned.part.work, (TaskWork, Detached)):
@@ -68,11 +71,36 @@ def lay_out(
             narration.task_planned(flow, task)
             narration.task_moved(flow, task, now)
         else:
-            child = _command_row(parent, planned, role, author, now, undoes)
+            planned = _as_stored(planned, parent.refs)
+            id = id_of_part(parent.id, planned.position) if planned.position in shown else author.new_id()
+            child = _command_row(id, parent, planned, role, author, now, undoes)
             flow.put_command(child)
             narration.command_planned(flow, child)
+            if child.options.outline:
+                _show_within(flow, child.id, planned.part.work, step_tree.place_within(flow, child), author)
             children.append(child)
     return _due(flow, children)
+
+
+def _as_stored(planned: PlannedPart, refs: tuple[Ref[Any], ...]) -> PlannedPart:
+    """A group is stored with what its tasks touch, and with an outline of what shows before it begins."""
+    if not isinstance(planned.part.work, Group):
+        return planned
+    group = _kept(planned.part.work, refs)
+    return replace(
+        planned, part=replace(planned.part, work=group), options=replace(planned.options, outline=outline(group))
+    )
+
+
+def _show_within(flow: Flow, group_id: UUID, group: Group, place: Place, author: Author) -> None:
+    """The steps of what a group will plan, in that order. Each has the id that its command will have."""
+    for planned in flatten(group):
+        part, id, here = planned.part, id_of_part(group_id, planned.position), place.of_part(planned.position)
+        if part.step is not None and id not in flow.steps:
+            described = author.describe(part.work)
+            step_tree.plan_step(flow, id, here, part.step, described.title, part.weight, described.refs)
+        if isinstance(part.work, Group):
+            _show_within(flow, id, part.work, here if part.step is None else Place(id), author)
 
 
 def _due(flow: Flow, children: Sequence[CommandRecord]) -> list[UUID]:
@@ -104,13 +132,13 @@ def _key(part: Part, position: int, name: str) -> str:
 
 
 def _command_row(
-    parent: CommandRecord, planned: PlannedPart, role: Role, author: Author, now: int, undoes: UUID | None
+    id: UUID, parent: CommandRecord, planned: PlannedPart, role: Role, author: Author, now: int, undoes: UUID | None
 ) -> CommandRecord:
     part = planned.part
-    work = _touching(part.work, parent.refs) if isinstance(part.work, Group) else part.work
-    described = author.describe(work)
+    described = author.describe(part.work)
+    by_entity = parent.options.ends_by_entity if described.ends is None else described.ends is Ends.BY_ENTITY
     return CommandRecord(
-        id=author.new_id(),
+        id=id,
         flow_id=parent.flow_id,
         parent_id=parent.id,
         correlation_id=parent.correlation_id,
@@ -129,21 +157,23 @@ def _command_row(
         best_effort=part.best_effort,
         created_at=now,
         undoes=undoes,
-        options_json=planned.options.to_json(),
+        options_json=replace(planned.options, ends_by_entity=by_entity).to_json(),
     )
 
 
-def _touching(group: Group, refs: tuple[Ref[Any], ...]) -> Group:
-    """The group with its tasks saying what they touch: by default what the command that planned them names."""
+def _kept(group: Group, refs: tuple[Ref[Any], ...]) -> Group:
+    """The group as it is stored. Its tasks say what they touch: by default what the command that planned them names;
+    one that shows is wrapped, since the id of a task is not to be chosen before its turn."""
 
     def said(piece: Plan) -> Plan:
         if isinstance(piece, Group):
-            return _touching(piece, refs)
+            return _kept(piece, refs)
         if isinstance(piece.work, Group):
-            return replace(piece, work=_touching(piece.work, refs))
+            return replace(piece, work=_kept(piece.work, refs))
         if isinstance(piece.work, TaskWork) and piece.work.touches is None:
-            return replace(piece, work=replace(piece.work, touches=refs))
-        return piece
+            piece = replace(piece, work=replace(piece.work, touches=refs))
+        is_task = isinstance(piece.work, (TaskWork, Detached))
+        return wrapped(piece) if is_task and piece.step is not None else piece
 
     return replace(group, parts=tuple(map(said, group.parts)))
 

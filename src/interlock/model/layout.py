@@ -5,10 +5,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from graphlib import CycleError, TopologicalSorter
+from typing import Any, TypeAlias
 
 from interlock.model.errors import Refused
 from interlock.model.plan import Detached, Group, Order, Part, Plan, Retry, TaskWork
 from interlock.model.replacing import replace
+
+#: of a group: the positions of its parts that have a name for people, or hold what has one, each with those within
+Outline: TypeAlias = "tuple[tuple[int, Outline], ...]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +30,16 @@ class Options:
     #: of a flow command: the job that must have ended before, and whether any end of it will do
     after_job: str | None = None
     whatever_end: bool = False
+    #: it ends only when no other flow works on its refs
+    ends_by_entity: bool = False
+    #: of a group: what of it is shown before it begins
+    outline: Outline = ()
 
     def to_json(self) -> str | None:
         """What differs from the default; None where nothing does."""
         if self == NO_OPTIONS:
             return None
-        told = {name: value for name, value in asdict(self).items() if value not in (None, False)}
+        told = {name: value for name, value in asdict(self).items() if value not in (None, False, ())}
         return json.dumps(told, separators=(",", ":"), sort_keys=True)
 
 
@@ -46,7 +54,12 @@ def options_of(text: str | None) -> Options:
     told = json.loads(text)
     if "retry" in told:
         told["retry"] = Retry(**told["retry"])
+    told["outline"] = _outline(told.get("outline", ()))
     return Options(**told)
+
+
+def _outline(told: Any) -> Outline:
+    return tuple((position, _outline(within)) for position, within in told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +80,17 @@ def flatten(plan: Plan) -> list[PlannedPart]:
     """
     layout = _Layout()
     layout.place(plan, (), NO_OPTIONS)
-    return _wrapped(_ordered(layout.parts))
+    return _with_ends(_ordered(layout.parts))
+
+
+def outline(group: Group) -> Outline:
+    """What of a group people see by name, at any depth. Raises what `flatten` raises."""
+    found = []
+    for planned in flatten(group):
+        within = outline(planned.part.work) if isinstance(planned.part.work, Group) else ()
+        if planned.part.step is not None or within:
+            found.append((planned.position, within))
+    return tuple(found)
 
 
 class _Layout:
@@ -130,10 +153,10 @@ def _ordered(parts: list[PlannedPart]) -> list[PlannedPart]:
     return resolved
 
 
-def _wrapped(parts: list[PlannedPart]) -> list[PlannedPart]:
+def _with_ends(parts: list[PlannedPart]) -> list[PlannedPart]:
     waited_for = {position for planned in parts for position in planned.after}
     return [
-        replace(planned, part=_wrap(planned.part)) if _needs_an_end(planned, waited_for) else planned
+        replace(planned, part=wrapped(planned.part)) if _needs_an_end(planned, waited_for) else planned
         for planned in parts
     ]
 
@@ -143,6 +166,6 @@ def _needs_an_end(planned: PlannedPart, waited_for: set[int]) -> bool:
     return isinstance(planned.part.work, (TaskWork, Detached)) and not is_free
 
 
-def _wrap(part: Part) -> Part:
-    """The same task as the only part of a group; what people see of it is unchanged."""
-    return replace(part, work=Group((Part(part.work, part.step, part.weight),)), step=None)
+def wrapped(part: Part) -> Part:
+    """The same task as the only part of a group, which shows in its place."""
+    return replace(part, work=Group((Part(part.work),)))

@@ -35,12 +35,12 @@ def conflict(one: LockMode, other: LockMode) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Locks:
-    """A set of locks, taken all or none. Combine with `+`; on one ref the stronger mode counts.
+    """A set of locks, taken all or none. Combine with `+`; on one ref the stronger mode and the longer scope count.
 
     Where one is not free the command is refused, unless the set is one that waits.
     """
 
-    wanted: tuple[tuple[Ref[Any], LockMode], ...] = ()
+    wanted: tuple[tuple[Ref[Any], LockMode, LockScope], ...] = ()
     waits: bool = False
     timeout_s: float | None = None
 
@@ -54,23 +54,35 @@ class Locks:
             raise ValueError(f"waiting {timeout_s:g} s for locks; it must be more than 0, or None for no end")
         return Locks(self.wanted, True, timeout_s)
 
+    def scoped(self, scope: LockScope) -> "Locks":
+        """The same set, held so long."""
+        return Locks(tuple((ref, mode, scope) for ref, mode, _ in self.wanted), self.waits, self.timeout_s)
+
     def modes(self) -> dict[Ref[Any], LockMode]:
         """The mode wanted per ref."""
         modes: dict[Ref[Any], LockMode] = {}
-        for ref, mode in self.wanted:
+        for ref, mode, _ in self.wanted:
             if modes.get(ref) is not LockMode.EXCLUSIVE:
                 modes[ref] = mode
         return modes
+
+    def scopes(self) -> dict[Ref[Any], LockScope]:
+        """The scope wanted per ref."""
+        scopes: dict[Ref[Any], LockScope] = {}
+        for ref, _, scope in self.wanted:
+            if scopes.get(ref) is not LockScope.COMMAND:
+                scopes[ref] = scope
+        return scopes
 
 
 NO_LOCKS = Locks()
 
 
 def exclusive(*refs: Ref[Any]) -> Locks:
-    """Holds each ref alone."""
-    return Locks(tuple((ref, LockMode.EXCLUSIVE) for ref in refs))
+    """Holds each ref alone, until the flow has ended."""
+    return Locks(tuple((ref, LockMode.EXCLUSIVE, LockScope.COMMAND) for ref in refs))
 
 
 def shared(*refs: Ref[Any]) -> Locks:
-    """Holds each ref together with others that hold it shared."""
-    return Locks(tuple((ref, LockMode.SHARED) for ref in refs))
+    """Holds each ref together with others that hold it shared, until the flow has ended."""
+    return Locks(tuple((ref, LockMode.SHARED, LockScope.COMMAND) for ref in refs))

@@ -39,6 +39,11 @@ class Undo(StrEnum):
     FAILED = "failed"
 
 
+def id_of_part(group_id: UUID, position: int) -> UUID:
+    """The id of the command at a position of a group's plan; its step has it before there is a row of the command."""
+    return uuid5(group_id, f"part {position}")
+
+
 @dataclass(frozen=True, slots=True)
 class CommandRecord:
     """A persisted command (table command_entities). The flow command has no parent; its id is the flow's."""
@@ -185,7 +190,8 @@ class JobRecord:
 
 @dataclass(frozen=True, slots=True)
 class StepRecord:
-    """A meaningful part of a job (table step). A command's or task's step has its id."""
+    """A meaningful part of a job (table step). A command's or task's step has its id. Steps under one parent have
+    the order of their positions."""
 
     id: UUID
     job_id: UUID

@@ -39,6 +39,15 @@ class Result(StrEnum):
     CANCELLED = "CANCELLED"
 
 
+class Ends(StrEnum):
+    """When a command whose parts are over ends: it says so itself, or its parent does."""
+
+    #: at once
+    BY_FLOW = "flow"
+    #: when no task of another flow that touches one of its refs is unfinished
+    BY_ENTITY = "entity"
+
+
 class Phase(StrEnum):
     """The plain functions of a command, each run as one transaction."""
 

@@ -51,6 +51,7 @@ def _locks(connection: Connection, *where: ColumnElement[bool], limit: int = PAG
             "ref": str(Ref(row["ref_type"], row["ref_id"])),
             "name": row["entity_name"],
             "mode": row["mode"],
+            "scope": row["scope"],
             "job_id": str(row["flow_id"]),
             "job_title": row["job_title"],
             "command_id": str(row["command_id"]),
