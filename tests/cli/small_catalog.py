@@ -73,6 +73,9 @@ class OpenBox(Command[Any], name="box.open"):
 
     box: Ref[Box]
 
+    def title(self, db: Reader) -> str:
+        return f"Open {db.get(self.box).name}"
+
     def execute(self, db: Tx) -> Plan:
         return sequence(
             part(until(self.is_up, watch=self.box), step="COME_UP"),

@@ -203,6 +203,13 @@ class Site:
             raise AssertionError(f"{command} was answered with {answer.status_code}: {answer.text}")
         return str(answer.json()["job_id"])
 
+    def api(self, path: str, body: Any = None) -> Any:
+        """What the API answers at a path, to a body where one is given. Raises httpx's TransportError where the server
+        dies meanwhile, HTTPStatusError for a refusal."""
+        with self._client() as client:
+            answer = client.get(f"/api/v1{path}") if body is None else client.post(f"/api/v1{path}", json=body)
+        return answer.raise_for_status().json()
+
     def ended(self, job_id: str, *, within_s: float = 60.0) -> dict[str, Any]:
         """The job, once it has ended."""
 
