@@ -66,15 +66,19 @@ def _of_signals(
     catalog: Catalog,
 ) -> TaskEnded | None:
     assert wait.signal is not None
-    for found in snapshot.signals(wait.signal, wait.about, wait.begun_after, flow.id):
-        if found.id in flow.signals:
-            continue  # another wait of this flow has just taken it
+    passed = wait.passed
+    for number, found in snapshot.signals(wait.signal, wait.about, wait.begun_after, wait.passed, flow.id):
+        passed = number
+        if found.id in flow.signals or found.id in wait.not_these:
+            continue  # another wait of this flow has just taken it, or the flow sent it before
         for answer in _answers(wait, subject, found.data_json, catalog):
             ended = _ended(task.id, _of_method(wait, subject, db, answer), found.data_json)
             if ended is not None:
                 if found.job_id is not None:
                     flow.take_signal(found, task.id)
                 return ended
+    if passed > wait.passed:  # its being stored makes the wait look once more: there may be a next page
+        flow.put_task(replace(task, wait_json=replace(wait, passed=passed).to_json()))
     return None
 
 
