@@ -337,7 +337,7 @@ class Engine:
         for born in change_set.born:
             self._begin(born)
         if change_set.later:
-            self._slots[flow.id].mailbox += [Examine(id) for id in change_set.later]
+            self.tell(flow.id, *change_set.later)
         if flow.jobs:
             self._actor.flow_stored(flow)
 

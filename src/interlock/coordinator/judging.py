@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
-from interlock.catalog import Catalog
+from interlock.catalog import Catalog, Unreadable, method_of
 from interlock.command import Command, Reader
 from interlock.coordinator.snapshot import Snapshot
 from interlock.core.facts import TaskEnded
@@ -17,6 +17,7 @@ from interlock.model.records import CommandRecord, TaskRecord
 from interlock.model.replacing import replace
 from interlock.model.states import Outcome, Result, State
 from interlock.model.waits import Approval, Wait, wait_of
+from interlock.secrets import Keyring, MissingKey
 from interlock.steps import Steps
 
 
@@ -29,9 +30,16 @@ def planner_of(flow: Flow, task: TaskRecord) -> CommandRecord:
 
 
 def judge(
-    flow: Flow, task: TaskRecord, subject: Command[Any], db: Reader, snapshot: Snapshot, catalog: Catalog
+    flow: Flow,
+    task: TaskRecord,
+    subject: Command[Any],
+    db: Reader,
+    snapshot: Snapshot,
+    catalog: Catalog,
+    keyring: Keyring,
 ) -> TaskEnded | None:
-    """How the wait has ended, or None: it goes on. Raises what the command's method raises."""
+    """How the wait has ended, or None: it goes on. Raises what the command's method raises, and Unreadable where that
+    is gone, or the key to an answer."""
     assert task.wait_json is not None
     wait = wait_of(task.wait_json)
     if wait.job is not None:
@@ -39,9 +47,9 @@ def judge(
     if wait.signal is not None:
         return _of_signals(flow, task, wait, subject, db, snapshot, catalog)
     if wait.question is not None:
-        return _of_answer(flow, task, wait, subject, db, catalog)
+        return _of_answer(flow, task, wait, subject, db, catalog, keyring)
     assert wait.until is not None
-    return _ended(task.id, _verdict(wait.until, getattr(subject, wait.until)(db)))
+    return _ended(task.id, _verdict(wait.until, method_of(type(subject), wait.until)(subject, db)))
 
 
 def _of_job(task_id: UUID, job_id: UUID, snapshot: Snapshot) -> TaskEnded | None:
@@ -83,12 +91,18 @@ def _of_signals(
 
 
 def _of_answer(
-    flow: Flow, task: TaskRecord, wait: Wait, subject: Command[Any], db: Reader, catalog: Catalog
+    flow: Flow,
+    task: TaskRecord,
+    wait: Wait,
+    subject: Command[Any],
+    db: Reader,
+    catalog: Catalog,
+    keyring: Keyring,
 ) -> TaskEnded | None:
     if task.answer_json is None:
         return None
     told = json.loads(task.answer_json)
-    for answer in _answers(wait, subject, json.dumps(told["answer"]), catalog):
+    for answer in _answers(wait, subject, json.dumps(told["answer"]), catalog, keyring):
         ended = _ended(task.id, _of_method(wait, subject, db, answer, told["by"]), task.answer_json)
         if ended is not None:
             return ended
@@ -98,20 +112,25 @@ def _of_answer(
     return None
 
 
-def _answers(wait: Wait, subject: Command[Any], data_json: str, catalog: Catalog) -> Iterator[Any]:
-    """The data as the method takes it; nothing where it cannot."""
+def _answers(
+    wait: Wait, subject: Command[Any], data_json: str, catalog: Catalog, keyring: Keyring | None = None
+) -> Iterator[Any]:
+    """The data as the method takes it, sealed secrets opened with the keyring; nothing where it cannot."""
     if wait.until is None and wait.question is None:
         yield None
         return
     try:
-        yield catalog.form(type(subject), wait.until).validate_json(data_json)
+        form = catalog.form(subject.command_type.name, wait.until)
+        yield form.validate_json(data_json, context={"keyring": keyring})
     except ValidationError:
         return
+    except MissingKey as error:
+        raise Unreadable(str(error)) from error
 
 
 def _of_method(wait: Wait, subject: Command[Any], db: Reader, answer: Any, by: str = "") -> bool | Failure:
     if wait.until is not None:
-        return _verdict(wait.until, getattr(subject, wait.until)(db, answer))
+        return _verdict(wait.until, method_of(type(subject), wait.until)(subject, db, answer))
     if isinstance(answer, Approval) and not answer.approve:
         reason = f": {answer.reason}" if answer.reason else ""
         return Failure(f"{by} did not approve{reason}")

@@ -31,11 +31,13 @@ from interlock.core.facts import (
     EndPhase,
     EndPhaseFailed,
     EndPhaseRan,
+    Examine,
     Executed,
     ExecuteFailed,
     Fact,
     FormerEnded,
     Judge,
+    Look,
     NeverStarts,
     Start,
     StartRefused,
@@ -72,7 +74,7 @@ class Runner:
         self.flow = self._flow = flow
         self._snapshot = snapshot
         self._now = now
-        self._later: list[UUID] = []
+        self._later: list[Fact] = []
         self._born: list[Flow] = []
         self._objects: dict[UUID, Command[Any]] = {}
         self._author = Author(
@@ -162,7 +164,7 @@ class Runner:
         while due:
             ran += 1
             if ran > PHASES_MAX or self._flow.rows_changed > 4 * ROWS_MAX:
-                self._later += [each.command_id for each in due]
+                self._later += [_again(each) for each in due]
                 return
             each = due.pop()
             if not is_still_due(self._flow, each, self._now):
@@ -207,7 +209,7 @@ class Runner:
             elif id in waiting:
                 continue
             elif self._flow.rows_changed > ROWS_MAX:
-                self._later.append(id)
+                self._later.append(Examine(id))
             else:
                 due += self._execute(id)
         return due
@@ -299,8 +301,13 @@ class Runner:
         mark, planner = self._mark(), judging.planner_of(self._flow, task)
         try:
             ended = judging.judge(
-                self._flow, task, self._object(planner), self._db(planner), self._snapshot, self._world.catalog
-            )
+                self._flow, task, self._object(planner), self._db(planner), self._snapshot, self._world.catalog,
+                self._world.keyring,
+            )  # fmt: skip
+        except Unreadable as error:
+            self._roll_back(mark)
+            self._cannot_judge(self._flow.commands[task.command_id], planner, error)
+            return []
         except Refused as error:
             ended = TaskEnded(task.id, Outcome.FAILED, message=str(error))
         except RAISED as error:
@@ -309,6 +316,12 @@ class Runner:
             return self._decide(ended) if ended is not None else []
         self._roll_back(mark)
         return self._decide(ended)
+
+    def _cannot_judge(self, owner: CommandRecord, planner: CommandRecord, error: Unreadable) -> None:
+        """A wait goes on until somebody brings back what judges it (hard case 29)."""
+        parked = owner if planner.state is State.ENDED else planner
+        if parked.attention is None:
+            narration.raise_attention(self._flow, parked, str(error), self._now)
 
     def _ask_former(self, command: CommandRecord) -> list[Due]:
         """A flow that comes after another job: has that ended?"""
@@ -391,3 +404,8 @@ class Runner:
             flow=str(command.flow_id), correlation_id=command.correlation_id, exc_info=error,
         )  # fmt: skip
         return legible(f"{phase} of {command.title} raised {type(error).__name__}: {error}")
+
+
+def _again(due: Due) -> Fact:
+    """The fact because of which the same is due in a further transaction."""
+    return Look(due.task_id) if isinstance(due, Judge) else Examine(due.command_id)

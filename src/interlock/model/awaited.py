@@ -18,8 +18,9 @@ Refs = Ref[Any] | Sequence[Ref[Any]]
 def until(judge: Callable[..., Any], *, watch: Refs) -> TaskWork:
     """Waits until a method of this command says True: `def is_up(self, db: Reader) -> bool | Failure`.
 
-    It is asked when the wait begins, after a restart, and whenever a watched entity was written, by whomever:
-    a command, or a monitor that wrote what a host reported. A Failure ends the wait as failed.
+    It is asked when the wait begins, after a restart, and whenever a watched entity was written, or another began or
+    ceased to refer to it, by whomever: a command, or a monitor that wrote what a host reported. A Failure ends the
+    wait as failed.
     """
     refs = _refs(watch)
     if not refs:
