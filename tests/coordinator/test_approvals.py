@@ -8,6 +8,7 @@ import pytest
 from interlock import (
     Command,
     Coordinator,
+    Decision,
     Failure,
     InvalidInput,
     Job,
@@ -28,7 +29,7 @@ from interlock.coordinator.answers import EVERYTHING
 from interlock.ids import new_id
 from interlock.model.records import EventRecord, Severity
 from interlock.model.states import Outcome, StepStatus
-from tests.coordinator.support import WAIT_S, events, failure_of, job, opened, steps, tasks, until_job
+from tests.coordinator.support import WAIT_S, Call, events, failure_of, job, opened, steps, tasks, until_job
 from tests.databases import Scratch
 
 QUESTION = "May the rest be rolled out?"
@@ -207,3 +208,18 @@ async def test_an_answer_is_bounded(scratch: Scratch) -> None:
         asks = await asking(coordinator, RollOut())
         with pytest.raises(InvalidInput, match="at most 65536"):
             await coordinator.answer(asks.id, {"approve": True, "reason": "x" * 70_000}, by="ada", holds=EVERYTHING)
+
+
+async def test_an_answer_does_not_run_a_flow_that_killed_its_engines(scratch: Scratch) -> None:
+    async with opened(scratch, *MEMBERS) as coordinator:
+        rolls = await asking(coordinator, RollOut())
+        crashed = scratch.copy("crashed")
+    crashed.rows("UPDATE job SET claims = 3")
+    async with opened(crashed, *MEMBERS) as coordinator:
+        await until_job(coordinator, rolls.id, lambda row: row.attention is not None)
+        await coordinator.answer(rolls.id, {"approve": True}, by="ada", holds=EVERYTHING)
+        for _ in range(3):  # what the answer set going would be over by then
+            await (await coordinator.submit(Call())).result(WAIT_S)
+        assert [task.outcome for task in tasks(coordinator, rolls.id) if task.wait_json] == [None]
+        await coordinator.settle(rolls.id, Decision.RETRY, by="ann", reason="mended")
+        assert (await coordinator.wait_ended(rolls.id, WAIT_S)).failure_json is None

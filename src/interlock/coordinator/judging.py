@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from interlock.catalog import Catalog, Unreadable, method_of
 from interlock.command import Command, Reader
 from interlock.coordinator.snapshot import Snapshot
+from interlock.core import narration
 from interlock.core.facts import TaskEnded
 from interlock.core.flow import Flow
 from interlock.model.failure import Failure
@@ -43,7 +44,7 @@ def judge(
     assert task.wait_json is not None
     wait = wait_of(task.wait_json)
     if wait.job is not None:
-        return _of_job(task.id, wait.job, snapshot)
+        return _of_job(task, wait.job, snapshot)
     if wait.signal is not None:
         return _of_signals(flow, task, wait, subject, db, snapshot, catalog)
     if wait.question is not None:
@@ -52,16 +53,26 @@ def judge(
     return _ended(task.id, _verdict(wait.until, method_of(type(subject), wait.until)(subject, db)))
 
 
-def _of_job(task_id: UUID, job_id: UUID, snapshot: Snapshot) -> TaskEnded | None:
+def needs_person(flow: Flow, task: TaskRecord, error: Unreadable, now: int) -> None:
+    """A wait goes on until somebody brings back what judges it (hard case 29)."""
+    planner = planner_of(flow, task)
+    parked = flow.commands[task.command_id] if planner.state is State.ENDED else planner
+    if parked.attention is None:
+        narration.raise_attention(flow, parked, str(error), now)
+
+
+def _of_job(task: TaskRecord, job_id: UUID, snapshot: Snapshot) -> TaskEnded | None:
+    if job_id == task.flow_id:
+        return TaskEnded(task.id, Outcome.FAILED, message=f"job {job_id}: it would wait for its own end")
     root = snapshot.root_of(job_id)
     if root is None:
-        return TaskEnded(task_id, Outcome.FAILED, message=f"job {job_id} is gone")
+        return TaskEnded(task.id, Outcome.FAILED, message=f"job {job_id} is gone")
     if root.state is not State.ENDED:
         return None
     if root.result is Result.SUCCEEDED:
-        return TaskEnded(task_id, Outcome.SUCCEEDED, answer_json=root.value_json, message=f"job {job_id} succeeded")
+        return TaskEnded(task.id, Outcome.SUCCEEDED, answer_json=root.value_json, message=f"job {job_id} succeeded")
     why = f": {Failure.from_json(root.failure_json).message}" if root.failure_json else ""
-    return TaskEnded(task_id, Outcome.FAILED, message=f"job {job_id} ended {root.result}{why}")
+    return TaskEnded(task.id, Outcome.FAILED, message=f"job {job_id} ended {root.result}{why}")
 
 
 def _of_signals(

@@ -37,11 +37,11 @@ from interlock.core.facts import (
     Fact,
     FormerEnded,
     Judge,
-    Look,
     NeverStarts,
     Start,
     StartRefused,
     TaskEnded,
+    cause_of,
 )
 from interlock.core.flow import Flow, Mark
 from interlock.core.lifecycle import decide, is_still_due
@@ -164,7 +164,7 @@ class Runner:
         while due:
             ran += 1
             if ran > PHASES_MAX or self._flow.rows_changed > 4 * ROWS_MAX:
-                self._later += [_again(each) for each in due]
+                self._later += map(cause_of, due)
                 return
             each = due.pop()
             if not is_still_due(self._flow, each, self._now):
@@ -306,7 +306,7 @@ class Runner:
             )  # fmt: skip
         except Unreadable as error:
             self._roll_back(mark)
-            self._cannot_judge(self._flow.commands[task.command_id], planner, error)
+            judging.needs_person(self._flow, task, error, self._now)
             return []
         except Refused as error:
             ended = TaskEnded(task.id, Outcome.FAILED, message=str(error))
@@ -316,12 +316,6 @@ class Runner:
             return self._decide(ended) if ended is not None else []
         self._roll_back(mark)
         return self._decide(ended)
-
-    def _cannot_judge(self, owner: CommandRecord, planner: CommandRecord, error: Unreadable) -> None:
-        """A wait goes on until somebody brings back what judges it (hard case 29)."""
-        parked = owner if planner.state is State.ENDED else planner
-        if parked.attention is None:
-            narration.raise_attention(self._flow, parked, str(error), self._now)
 
     def _ask_former(self, command: CommandRecord) -> list[Due]:
         """A flow that comes after another job: has that ended?"""
@@ -404,8 +398,3 @@ class Runner:
             flow=str(command.flow_id), correlation_id=command.correlation_id, exc_info=error,
         )  # fmt: skip
         return legible(f"{phase} of {command.title} raised {type(error).__name__}: {error}")
-
-
-def _again(due: Due) -> Fact:
-    """The fact because of which the same is due in a further transaction."""
-    return Look(due.task_id) if isinstance(due, Judge) else Examine(due.command_id)
