@@ -29,6 +29,8 @@ _ABOUT_KEYS = frozenset({"missing", "unexpected_keyword_argument"})
 #: how much of what is wrong is said: problems, and characters of each place, which a caller chooses
 _REASONS_MAX, _WHERE_LENGTH_MAX = 100, 200
 
+_GONE = "the class of command {} is gone; install the code that has it and restart"
+
 
 class Unreadable(Exception):
     """A stored command or entity that this catalog cannot read; its docstring is the attention's reason."""
@@ -92,7 +94,7 @@ class Catalog:
             return self._read_steps(text, keyring)
         cls = self.commands.get(name)
         if cls is None:
-            raise Unreadable(f"the class of command {name} is gone; install the code that has it and restart")
+            raise Unreadable(_GONE.format(name))
         known = cls.command_type.version
         if version > known:
             raise Unreadable(f"{name} is stored as version {version}, this code knows {known}; upgrade it")
@@ -158,9 +160,11 @@ class Catalog:
         if self.commands.get(kind.name) is not type(command):
             raise InvalidInput(f"command {kind.name} is not registered; add its class to the catalog")
 
-    def form(self, cls: type[Command[Any]], judge: str | None) -> TypeAdapter[Any]:
-        """What an answer or a signal must be for a method of the command that judges it."""
-        return self._form(Approval if judge is None else _last_hint(getattr(cls, judge)))
+    def form(self, name: str, judge: str | None) -> TypeAdapter[Any]:
+        """What an answer or a signal must be for a method of the command that judges it; raises Unreadable."""
+        if name not in self.commands:
+            raise Unreadable(_GONE.format(name))
+        return self._form(Approval if judge is None else _last_hint(method_of(self.commands[name], judge)))
 
     def report(self, monitor: str, data: Any) -> Any:
         """What a monitor is told, in its own type; raises InvalidInput."""
@@ -207,6 +211,15 @@ class Catalog:
         if self.entities.get(entity.entity_type) is not type(entity):
             raise InvalidInput(f"entity type {entity.entity_type} is not registered; add its class to the catalog")
         return self._adapters[type(entity)].dump_json(entity).decode()
+
+
+def method_of(command: type[Command[Any]], name: str) -> Callable[..., Any]:
+    """The method that judges a wait; raises Unreadable where the code has changed and it is gone."""
+    found: Callable[..., Any] | None = getattr(command, name, None)
+    if found is None:
+        kind = command.command_type.name
+        raise Unreadable(f"{kind} has no method {name}, which judges a wait; install the code that has it and restart")
+    return found
 
 
 def refs_of(value: Any) -> Iterator[tuple[str, Ref[Any]]]:

@@ -8,6 +8,7 @@ import pytest
 from interlock import (
     Command,
     Coordinator,
+    Decision,
     Failure,
     InvalidInput,
     Job,
@@ -16,6 +17,7 @@ from interlock import (
     Plan,
     Reader,
     Refused,
+    Secret,
     Tx,
     approval,
     local,
@@ -27,7 +29,7 @@ from interlock.coordinator.answers import EVERYTHING
 from interlock.ids import new_id
 from interlock.model.records import EventRecord, Severity
 from interlock.model.states import Outcome, StepStatus
-from tests.coordinator.support import WAIT_S, events, failure_of, job, opened, steps, tasks, until_job
+from tests.coordinator.support import WAIT_S, Call, events, failure_of, job, opened, steps, tasks, until_job
 from tests.databases import Scratch
 
 QUESTION = "May the rest be rolled out?"
@@ -161,3 +163,63 @@ async def test_a_job_that_asks_nothing_takes_no_answer(scratch: Scratch) -> None
             await coordinator.answer(quiet.id, {"approve": True}, by="ada", holds=EVERYTHING)
         with pytest.raises(Missing, match="there is no job"):
             await coordinator.answer(new_id(), {"approve": True}, by="ada", holds=EVERYTHING)
+
+
+async def test_a_question_of_a_class_that_is_gone_is_refused_in_words(scratch: Scratch) -> None:
+    async with opened(scratch, *MEMBERS) as coordinator:
+        asks = await asking(coordinator, AskHowMany())
+    async with opened(scratch) as coordinator:
+        with pytest.raises(Refused, match=r"'How many\?' cannot be answered now: the class of command ask.how_many"):
+            await coordinator.questions(asks.id)
+        with pytest.raises(Refused, match="cannot be answered now"):
+            await coordinator.answer(asks.id, {"servers": 1}, by="ada", holds=EVERYTHING)
+    async with opened(scratch, *MEMBERS) as coordinator:
+        await coordinator.answer(asks.id, {"servers": 1}, by="ada", holds=EVERYTHING)
+        assert (await coordinator.wait_ended(asks.id, WAIT_S)).value_json == "1"
+
+
+@dataclass(frozen=True)
+class Pin:
+    """What only the command is to know."""
+
+    pin: Secret[str]
+
+
+class AskPin(Command[None], name="ask.pin"):
+    def execute(self, db: Tx) -> Plan:
+        return part(approval("The pin?", permission="p", judge=self.is_right))
+
+    def is_right(self, db: Reader, answer: Pin) -> bool | Failure:
+        return answer.pin.reveal() == "0815" or Failure("a wrong pin")
+
+
+async def test_a_secret_of_an_answer_reaches_its_method_and_nothing_else(scratch: Scratch) -> None:
+    async with opened(scratch, AskPin) as coordinator:
+        asks = await asking(coordinator, AskPin())
+        await coordinator.answer(asks.id, {"pin": "0815"}, by="ada", holds=EVERYTHING)
+        assert (await coordinator.wait_ended(asks.id, WAIT_S)).failure_json is None
+        assert all("0815" not in event.message for event in events(coordinator, asks.id))
+    for table in ("async_tasks", "audit_log", "job", "command_entities"):
+        assert "0815" not in str(scratch.rows(f"SELECT * FROM {table}"))
+
+
+async def test_an_answer_is_bounded(scratch: Scratch) -> None:
+    async with opened(scratch, *MEMBERS) as coordinator:
+        asks = await asking(coordinator, RollOut())
+        with pytest.raises(InvalidInput, match="at most 65536"):
+            await coordinator.answer(asks.id, {"approve": True, "reason": "x" * 70_000}, by="ada", holds=EVERYTHING)
+
+
+async def test_an_answer_does_not_run_a_flow_that_killed_its_engines(scratch: Scratch) -> None:
+    async with opened(scratch, *MEMBERS) as coordinator:
+        rolls = await asking(coordinator, RollOut())
+        crashed = scratch.copy("crashed")
+    crashed.rows("UPDATE job SET claims = 3")
+    async with opened(crashed, *MEMBERS) as coordinator:
+        await until_job(coordinator, rolls.id, lambda row: row.attention is not None)
+        await coordinator.answer(rolls.id, {"approve": True}, by="ada", holds=EVERYTHING)
+        for _ in range(3):  # what the answer set going would be over by then
+            await (await coordinator.submit(Call())).result(WAIT_S)
+        assert [task.outcome for task in tasks(coordinator, rolls.id) if task.wait_json] == [None]
+        await coordinator.settle(rolls.id, Decision.RETRY, by="ann", reason="mended")
+        assert (await coordinator.wait_ended(rolls.id, WAIT_S)).failure_json is None

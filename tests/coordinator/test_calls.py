@@ -166,15 +166,17 @@ async def test_a_lock_that_another_holds_refuses_the_call(scratch: Scratch) -> N
         assert ran == []
 
 
-async def test_the_same_call_again_is_the_same_jobs(scratch: Scratch) -> None:
+async def test_the_same_call_again_is_the_same_jobs_and_another_is_refused(scratch: Scratch) -> None:
     async with opened(scratch, *MEMBERS) as coordinator:
         first = await coordinator.submit_all(notes("abc"), idempotency_key="once")
         again = await coordinator.submit_all(notes("abc"), idempotency_key="once")
         assert [(each.id, each.repeated) for each in again] == [(each.id, True) for each in first]
-        with pytest.raises(KeyReused, match="other parameters"):
-            await coordinator.submit_all(notes("xyz"), idempotency_key="once")
-        with pytest.raises(KeyReused, match="belongs to one of 3 commands, not 4"):
-            await coordinator.submit_all(notes("abcd"), idempotency_key="once")
+        for letters, order in (
+            ("xyz", CallOrder.PARALLEL), ("abcd", CallOrder.PARALLEL), ("ab", CallOrder.PARALLEL),
+            ("abc", CallOrder.SEQUENTIAL),
+        ):  # fmt: skip
+            with pytest.raises(KeyReused, match="other parameters"):
+                await coordinator.submit_all(notes(letters), order=order, idempotency_key="once")
         for each in first:
             await each.result(WAIT_S)
         assert sorted(ran) == ["a", "b", "c"]

@@ -1,5 +1,6 @@
 """Commands that become jobs of their own in another's transaction, and waits for the ends of jobs."""
 
+import asyncio
 from typing import Any
 from uuid import UUID
 
@@ -22,6 +23,9 @@ from interlock import (
     part,
     sequence,
 )
+from interlock.coordinator import recovery
+from interlock.coordinator.engine import Engine
+from interlock.core.flow import Flow
 from tests.coordinator.support import WAIT_S, Disk, Gate, Work, add_disk, events, failure_of, job, opened, tasks
 from tests.databases import Scratch
 
@@ -147,3 +151,44 @@ async def test_the_end_of_a_job_is_waited_for_also_across_a_restart(scratch: Scr
         assert tasks(coordinator, after.id)[0].outcome is None
         gate.open.set()
         assert (await coordinator.wait_ended(after.id, WAIT_S)).value_json == "8"
+
+
+async def test_a_wish_about_a_job_that_comes_before_it_has_begun_makes_no_second_copy_of_it(
+    scratch: Scratch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wishes: list[asyncio.Future[None]] = []
+    begin = Engine._begin
+
+    def begin_late(engine: Engine, flow: Flow) -> None:
+        def wish(loaded: Flow) -> None:
+            loaded.add_event(1, "wished", "somebody saw its row")
+
+        wishes.append(engine.errand(flow.id, wish, lambda connection: recovery.load(connection, flow.id)))
+        begin(engine, flow)
+
+    monkeypatch.setattr(Engine, "_begin", begin_late)
+    async with opened(scratch, *MEMBERS) as coordinator:
+        delegates = await coordinator.submit(Delegate(disk_name="d"))
+        assert await delegates.result(WAIT_S) == 3
+        [wish] = wishes
+        await asyncio.wait_for(wish, WAIT_S)
+        kinds = [event.kind for event in events(coordinator, the_other(scratch, delegates.id))]
+        assert kinds == ["job_accepted", "wished", "step_ended", "job_ended"]
+
+
+async def test_a_job_that_would_wait_for_its_own_end_fails(scratch: Scratch) -> None:
+    class Ouroboros(Command[None], name="ouroboros"):
+        def execute(self, db: Tx) -> Plan:
+            return sequence(part(local("gate")), part(Tail()))
+
+    class Tail(Command[None], name="tail"):
+        def execute(self, db: Tx) -> Plan:
+            return part(end_of(own[0]))
+
+    own: list[UUID] = []
+    gate = Gate()
+    async with opened(scratch, *MEMBERS, Ouroboros, Tail, gate=gate) as coordinator:
+        waits = await coordinator.submit(Ouroboros())
+        own.append(waits.id)
+        gate.open.set()
+        assert "it would wait for its own end" in (await failure_of(waits)).message

@@ -1,14 +1,19 @@
 """Signals: news from outside ends the waits that have begun; what is addressed to a job waits for its wait."""
 
+import asyncio
+import threading
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from interlock import (  # fmt: skip
+    NOTHING,
     Command,
     Coordinator,
     Failure,
     InvalidInput,
+    KeyReused,
     Missing,
     Plan,
     Reader,
@@ -79,6 +84,36 @@ class HearNumber(Command[int], name="hear.number"):
         [task] = db.tasks(self)
         answer: int = task.answer
         return answer
+
+
+class HearNumbers(HearNumber, name="hear.numbers"):
+    """Notes what it is asked about; begins after a gate where it is to."""
+
+    gated: bool = False
+
+    def execute(self, db: Tx) -> Plan:
+        wait = part(signal("number", judge=self.noted), key="wait")
+        return sequence(part(local("gate")), wait) if self.gated else wait
+
+    def noted(self, db: Reader, number: int) -> bool | Failure:
+        judged.append(number)
+        return self.is_enough(db, number)
+
+    def end_successfully(self, db: Tx) -> int:
+        return judged[-1]
+
+
+judged: list[int] = []
+
+
+class Touch(Command[None], name="touch"):
+    """Writes a disk."""
+
+    disk: Ref[Disk]
+
+    def execute(self, db: Tx) -> Plan:
+        db.put(replace(db.get(self.disk), note="touched"))
+        return NOTHING
 
 
 class Tell(Command[None], name="tell"):
@@ -220,3 +255,112 @@ async def test_one_to_a_job_that_has_ended_is_refused(scratch: Scratch) -> None:
         await tells.result(WAIT_S)
         with pytest.raises(Refused, match=f"job {tells.id} has ended SUCCEEDED"):
             await coordinator.signal("tick", job_id=tells.id)
+
+
+class HearAlone(Command[int], name="hear.alone"):
+    """Its judge reads a disk, and the first time takes until the test lets it go on."""
+
+    disk: Ref[Disk]
+
+    def execute(self, db: Tx) -> Plan:
+        return part(signal("tick", judge=self.judged))
+
+    def judged(self, db: Reader, data: int) -> bool:
+        db.get(self.disk)
+        if not judging.is_set():
+            judging.set()
+            assert go_on.wait(WAIT_S)
+        return True
+
+    def end_successfully(self, db: Tx) -> int:
+        value: int = db.tasks(self)[0].answer
+        return value
+
+
+judging, go_on = threading.Event(), threading.Event()
+
+
+async def test_an_addressed_signal_is_not_lost_when_its_run_meets_another_and_is_run_anew(scratch: Scratch) -> None:
+    judging.clear()
+    go_on.clear()
+    async with opened(scratch, *MEMBERS, HearAlone, Touch) as coordinator:
+        disk = await add_disk(coordinator)
+        hears = await coordinator.submit(HearAlone(disk=disk))
+        await coordinator.signal("tick", job_id=hears.id, data=5)
+        assert await asyncio.to_thread(judging.wait, WAIT_S)
+        await (await coordinator.submit(Touch(disk=disk))).result(WAIT_S)
+        go_on.set()
+        assert await hears.result(WAIT_S) == 5
+
+
+async def test_more_signals_than_one_look_reads_hide_none(scratch: Scratch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("interlock.store.queries.signals.PAGE_MAX", 2)
+    gate = Gate()
+    async with opened(scratch, *MEMBERS, HearNumbers, gate=gate) as coordinator:
+        late = await coordinator.submit(HearNumbers(limit=9, gated=True))
+        hears = await coordinator.submit(HearNumbers(limit=9))
+        await listening(coordinator, hears.id)
+        for number in range(9):
+            await coordinator.signal("number", data=number)
+            await coordinator.signal("number", job_id=late.id, data=number)
+        await coordinator.signal("number", data=10)
+        assert await hears.result(WAIT_S) == 10
+        await coordinator.signal("number", job_id=late.id, data=11)
+        gate.open.set()
+        assert await late.result(WAIT_S) == 11
+
+
+async def test_a_signal_that_was_passed_over_is_not_judged_again(scratch: Scratch) -> None:
+    judged.clear()
+    async with opened(scratch, *MEMBERS, HearNumbers) as coordinator:
+        hears = await coordinator.submit(HearNumbers(limit=9))
+        await listening(coordinator, hears.id)
+        for number in (*range(9), 10):
+            await coordinator.signal("number", data=number)
+        assert await hears.result(WAIT_S) == 10
+        assert judged == [*range(9), 10]
+
+
+async def test_what_a_flow_announced_before_its_own_wait_began_does_not_end_that(scratch: Scratch) -> None:
+    class Announce(Command[None], name="announce"):
+        def execute(self, db: Tx) -> Plan:
+            db.announce("tick", data="mine")
+            return NOTHING
+
+    class AnnounceThenListen(Command[list[Any]], name="announce.listen"):
+        def execute(self, db: Tx) -> Plan:
+            return sequence(part(Announce()), part(Hear()))
+
+        def end_successfully(self, db: Tx) -> list[Any]:
+            return [child.value for child in db.children(Hear)]
+
+    async with opened(scratch, *MEMBERS, Announce, AnnounceThenListen) as coordinator:
+        listens = await coordinator.submit(AnnounceThenListen())
+        await listening(coordinator, listens.id)
+        await coordinator.signal("tick", data="theirs")
+        assert await listens.result(WAIT_S) == ["theirs"]
+
+
+@pytest.mark.parametrize("kind", ["", "x" * 201], ids=["none", "too long"])
+async def test_a_wait_for_a_kind_that_nobody_can_send_is_refused(scratch: Scratch, kind: str) -> None:
+    class Deaf(Command[None], name="deaf"):
+        def execute(self, db: Tx) -> Plan:
+            return part(signal(kind))
+
+    class Mumble(Command[None], name="mumble"):
+        def execute(self, db: Tx) -> Plan:
+            db.announce(kind)
+            return NOTHING
+
+    async with opened(scratch, Deaf, Mumble) as coordinator:
+        for command in (Deaf(), Mumble()):
+            with pytest.raises(Refused, match="a kind of signal of"):
+                await coordinator.submit(command)
+
+
+async def test_the_same_id_for_another_signal_is_refused(scratch: Scratch) -> None:
+    async with opened(scratch, *MEMBERS) as coordinator:
+        id = await coordinator.signal("tick", data=1)
+        assert await coordinator.signal("tick", data=1, signal_id=id) == id
+        with pytest.raises(KeyReused, match=f"signal {id} was another"):
+            await coordinator.signal("tick", data=2, signal_id=id)

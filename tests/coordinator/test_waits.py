@@ -1,5 +1,6 @@
 """Waits on entities: looked at when what they watch is written, by whomever, and after a restart."""
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -10,6 +11,8 @@ from interlock import (
     NOTHING,
     Command,
     Coordinator,
+    Decision,
+    Entity,
     Failure,
     InvalidInput,
     Locks,
@@ -21,6 +24,7 @@ from interlock import (
     Refused,
     Tx,
     local,
+    parallel,
     part,
     sequence,
     shared,
@@ -36,6 +40,7 @@ from tests.coordinator.support import (
     commands,
     failure_of,
     job,
+    leftovers,
     opened,
     steps,
     tasks,
@@ -94,6 +99,13 @@ def observed(db: Tx, subject: Ref[Any], report: dict[str, int | str]) -> None:
 
 
 MEMBERS = (WaitUntil, Grow, Monitor("disks", observed))
+
+
+async def until_waits(coordinator: Coordinator, id: Any, count: int = 1) -> None:
+    """Until so many waits of a job have begun, about which no event tells."""
+    async with asyncio.timeout(WAIT_S):
+        while sum(task.wait_json is not None for task in tasks(coordinator, id)) < count:
+            await asyncio.sleep(0.01)
 
 
 async def watching(coordinator: Coordinator, id: Any) -> TaskRecord:
@@ -239,3 +251,103 @@ def test_a_wait_that_nothing_could_wake_is_refused() -> None:
         until(command.is_large, watch=())
     with pytest.raises(ValueError, match="is no method of a command"):
         until(lambda db: True, watch=command.disk)
+
+
+async def test_of_many_waits_of_one_job_none_is_forgotten_when_a_run_grows_too_large(
+    scratch: Scratch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class One(Command[None], name="one"):
+        disk: Ref[Disk]
+
+        def execute(self, db: Tx) -> Plan:
+            return part(until(self.is_large, watch=self.disk))
+
+        def is_large(self, db: Reader) -> bool:
+            return db.get(self.disk).size > 1
+
+    class Many(Command[None], name="many"):
+        disk: Ref[Disk]
+
+        def execute(self, db: Tx) -> Plan:
+            return parallel(*(part(One(disk=self.disk)) for _ in range(20)))
+
+    monkeypatch.setattr("interlock.coordinator.runner.ROWS_MAX", 10)
+    async with opened(scratch, *MEMBERS, One, Many) as coordinator:
+        disk = await add_disk(coordinator)
+        many = await coordinator.submit(Many(disk=disk))
+        await until_waits(coordinator, many.id, 20)
+        await coordinator.report("disks", disk, {"size": 2})
+        await many.result(WAIT_S)
+
+
+async def test_a_wait_is_woken_when_what_refers_to_the_watched_entity_is_written(scratch: Scratch) -> None:
+    class Note(Entity, type="note"):
+        disk: Ref[Disk]
+
+    class AddNote(Command[None], name="note.add"):
+        disk: Ref[Disk]
+
+        def execute(self, db: Tx) -> Plan:
+            db.add(Note(id=db.new(Note).id, disk=self.disk))
+            return NOTHING
+
+    class UntilNoted(Command[None], name="until.noted"):
+        disk: Ref[Disk]
+
+        def execute(self, db: Tx) -> Plan:
+            return part(until(self.is_noted, watch=self.disk))
+
+        def is_noted(self, db: Reader) -> bool:
+            return bool(db.find(Note, disk=self.disk))
+
+    async with opened(scratch, *MEMBERS, Note, AddNote, UntilNoted) as coordinator:
+        disk = await add_disk(coordinator)
+        waits = await coordinator.submit(UntilNoted(disk=disk))
+        await until_waits(coordinator, waits.id)
+        await (await coordinator.submit(AddNote(disk=disk))).result(WAIT_S)
+        await waits.result(WAIT_S)
+
+
+async def test_a_wait_whose_method_is_gone_needs_a_person_and_does_not_fail(scratch: Scratch) -> None:
+    class Former(WaitUntil, name="changing"):
+        def execute(self, db: Tx) -> Plan:
+            return sequence(part(local("noop")), part(until(self.was_named_so, watch=self.disk)))
+
+        def was_named_so(self, db: Reader) -> bool:
+            return False
+
+    class Present(WaitUntil, name="changing"):
+        pass
+
+    class Mended(WaitUntil, name="changing"):
+        def was_named_so(self, db: Reader) -> bool:
+            return True
+
+    async with opened(scratch, *MEMBERS, Former) as coordinator:
+        disk = await add_disk(coordinator)
+        waits = await coordinator.submit(Former(disk=disk, size=3))
+        await until_waits(coordinator, waits.id)
+    async with opened(scratch, *MEMBERS, Present) as coordinator:
+        row = await until_job(coordinator, waits.id, lambda row: row.attention is not None)
+        assert "changing has no method was_named_so" in (row.attention or "")
+        assert [task.outcome for task in tasks(coordinator, waits.id) if task.wait_json] == [None]
+    async with opened(scratch, *MEMBERS) as coordinator:
+        row = await until_job(coordinator, waits.id, lambda row: "class" in (row.attention or ""))
+        await coordinator.report("disks", disk, {"size": 1, "note": "new"})
+        assert all(task.outcome is None for task in tasks(coordinator, waits.id) if task.wait_json)
+    async with opened(scratch, *MEMBERS, Mended) as coordinator:
+        assert (await coordinator.wait_ended(waits.id, WAIT_S)).value_json == "1"
+
+
+async def test_a_forced_end_needs_no_leave_to_stop_waiting(scratch: Scratch) -> None:
+    async with opened(scratch, *MEMBERS) as coordinator:
+        disk = await add_disk(coordinator)
+        waits = await coordinator.submit(WaitUntil(disk=disk, size=3))
+    async with opened(scratch) as coordinator:
+        await until_job(coordinator, waits.id, lambda row: row.attention is not None)
+        await coordinator.settle(waits.id, Decision.FORCE_FAILURE, by="ann", reason="nobody grows it")
+        assert (await coordinator.wait_ended(waits.id, WAIT_S)).forced_by == "ann"
+        [task] = tasks(coordinator, waits.id)
+        assert (task.outcome, task.state) == (Outcome.FAILED, TaskState.CLEARED)
+        assert (task.message or "").startswith("it waits no longer: ")
+        assert [left.task_id for left in leftovers(coordinator, waits.id)] == [None]

@@ -39,6 +39,8 @@ class Submission:
     user: str
     priority: int = 0
     context: Context = NO_CONTEXT
+    #: of which call it is a part, in words: what two calls under one key must share beside their commands
+    call: str = ""
     #: the job that it comes after; `whatever_end`: that need not succeed
     after_job: UUID | None = None
     whatever_end: bool = False
@@ -88,7 +90,7 @@ def accept(
     stored = catalog.write_command(command, keyring)
     digest = None
     if submission.idempotency_key is not None:
-        digest = catalog.digest(command, keyring)
+        digest = catalog.digest(command, keyring) + submission.call
         _check_key(snapshot, submission.idempotency_key, digest)
     refs = unique_refs(command)
     _check_refs(snapshot, command, [ref for ref in refs if ref not in added])

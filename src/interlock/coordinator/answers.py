@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-from interlock.catalog import Catalog
+from interlock.catalog import Catalog, Unreadable
 from interlock.clock import Clock
 from interlock.coordinator.judging import planner_of
 from interlock.core.flow import Flow
@@ -16,7 +16,8 @@ from interlock.model.errors import InvalidInput, Missing, NotAllowed, Refused
 from interlock.model.records import TaskRecord
 from interlock.model.replacing import replace
 from interlock.model.text import require_storable
-from interlock.model.waits import Wait, wait_of
+from interlock.model.waits import DATA_MAX, Wait, wait_of
+from interlock.secrets import Keyring
 
 #: how much of what is wrong is said
 _REASONS_MAX = 100
@@ -42,8 +43,11 @@ class Answer:
     task_id: UUID | None = None
 
 
-def answer(flow: Flow, given: Answer, catalog: Catalog, clock: Clock) -> None:
-    """Writes the answer down. Raises Missing, NotAllowed, InvalidInput, and Refused where nothing asks any more."""
+def answer(flow: Flow, given: Answer, catalog: Catalog, keyring: Keyring, clock: Clock) -> None:
+    """Writes the answer down, its secrets sealed.
+
+    Raises Missing, NotAllowed, InvalidInput, and Refused where nothing asks any more.
+    """
     task, wait = _asked(flow, given.task_id)
     require_storable("who answers", given.by)
     if wait.permission not in given.holds:
@@ -52,30 +56,40 @@ def answer(flow: Flow, given: Answer, catalog: Catalog, clock: Clock) -> None:
         raise Refused(
             f"{json.loads(task.answer_json)['by']} has just answered {wait.question!r}; look at the job again"
         )
-    cls = catalog.commands[planner_of(flow, task).name]
-    adapter = catalog.form(cls, wait.until)
+    adapter = _form(flow, task, wait, catalog)
     try:
-        form = json.loads(adapter.dump_json(adapter.validate_python(given.form)))
+        form = adapter.validate_python(given.form)
     except ValidationError as error:
         raise InvalidInput(*(_reason(each) for each in error.errors(include_input=False)[:_REASONS_MAX])) from None
-    flow.put_task(replace(task, answer_json=json.dumps({"by": given.by, "answer": form})))
-    words = f"{wait.question} {given.by} answered: {json.dumps(form, ensure_ascii=False)}"
+    shown = json.dumps(adapter.dump_python(form, mode="json"), ensure_ascii=False)
+    if len(shown) > DATA_MAX:
+        raise InvalidInput(f"the answer has {len(shown)} letters; at most {DATA_MAX}")
+    sealed = adapter.dump_python(form, mode="json", context={"keyring": keyring})
+    flow.put_task(replace(task, answer_json=json.dumps({"by": given.by, "answer": sealed})))
+    words = f"{wait.question} {given.by} answered: {shown}"
     flow.add_event(clock.now_us(), "wait_answered", words, user=given.by, task_id=task.id, command_id=task.command_id)
 
 
 def questions(flow: Flow, catalog: Catalog) -> list[dict[str, Any]]:
-    """What is asked at present, with the JSON schema of each answer."""
+    """What is asked at present, with the JSON schema of each answer. Raises Refused where a class is gone."""
     return [
         {
             "task_id": str(task.id),
             "question": wait.question,
             "permission": wait.permission,
             "refs": [str(ref) for ref in task.refs],
-            "schema": catalog.form(catalog.commands[planner_of(flow, task).name], wait.until).json_schema(),
+            "schema": _form(flow, task, wait, catalog).json_schema(),
         }
         for task, wait in _all_questions(flow)
         if task.outcome is None
     ]
+
+
+def _form(flow: Flow, task: TaskRecord, wait: Wait, catalog: Catalog) -> TypeAdapter[Any]:
+    try:
+        return catalog.form(planner_of(flow, task).name, wait.until)
+    except Unreadable as error:
+        raise Refused(f"{wait.question!r} cannot be answered now: {error}") from None
 
 
 def _all_questions(flow: Flow) -> list[tuple[TaskRecord, Wait]]:

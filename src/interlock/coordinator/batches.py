@@ -11,7 +11,6 @@ from interlock.coordinator.runner import Runner
 from interlock.coordinator.snapshot import Snapshot
 from interlock.core.flow import Flow
 from interlock.model.calls import CallOrder
-from interlock.model.errors import KeyReused
 from interlock.model.failure import Cause, Failure
 from interlock.model.replacing import replace
 
@@ -25,9 +24,11 @@ class RepeatedCall(Repeated):
 
 
 def in_order(submissions: Sequence[Submission], order: CallOrder) -> list[Submission]:
-    """Each after the one before, where they are to follow one another."""
+    """As parts of one call: each after the one before, where they are to follow one another."""
+    call = f" of {len(submissions)} {order}"
+    submissions = [replace(each, call=call) for each in submissions]
     if order is CallOrder.PARALLEL:
-        return list(submissions)
+        return submissions
     whatever = order is CallOrder.ONE_BY_ONE
     followed = [
         replace(each, after_job=before.flow_id, whatever_end=whatever) for before, each in pairwise(submissions)
@@ -52,9 +53,6 @@ def accept(world: World, submissions: Sequence[Submission], snapshot: Snapshot, 
         if reasons:
             refused[number] = reasons
     if repeated:
-        if len(repeated) < len(submissions):
-            words = f"the idempotency key of this call belongs to one of {len(repeated)} commands"
-            raise KeyReused(f"{words}, not {len(submissions)}; take a new key", job_id=repeated[0])
         raise RepeatedCall(repeated)
     if refused:
         _refuse(runners, refused)

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from interlock.catalog import Catalog
+from interlock.core.facts import Fact
 from interlock.core.flow import Flow
 from interlock.model.changes import Change
 from interlock.model.locks import LockMode
@@ -24,8 +25,8 @@ class ChangeSet:
     link_reads: dict[Ref[Any], int]
     lock_wants: dict[Ref[Any], LockMode]
     needs_writer: bool = False
-    #: commands to look at in a further transaction
-    later: list[UUID] = field(default_factory=list)
+    #: what to look at in a further transaction
+    later: list[Fact] = field(default_factory=list)
     #: flows that begin with this commit
     born: list[Flow] = field(default_factory=list)
 

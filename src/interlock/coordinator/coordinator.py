@@ -119,7 +119,7 @@ class Coordinator(Submitting):
         given = answers.Answer(form, by, holds, task_id)
         await self._engine.errand(
             job_id,
-            lambda flow: answers.answer(flow, given, self.catalog, self._clock),
+            lambda flow: answers.answer(flow, given, self.catalog, self._keyring, self._clock),
             lambda connection: recovery.load(connection, job_id),
         )
 

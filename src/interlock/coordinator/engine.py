@@ -142,9 +142,10 @@ class Engine:
         self._schedule(slot)
 
     def tell(self, flow_id: UUID, *facts: Fact) -> None:
-        """Facts about a flow; to one that is no longer in memory they mean nothing any more."""
+        """Facts about a flow; to one that is no longer in memory they mean nothing any more, nor to one that was
+        parked when it was taken over: when it goes on it looks at everything."""
         slot = self._slots.get(flow_id)
-        if slot is not None:
+        if slot is not None and slot.is_taken_up:
             slot.mailbox += [fact for fact in facts if not isinstance(fact, Look)]
             slot.looks |= {fact: None for fact in facts if isinstance(fact, Look)}
             slot.clearing -= {fact.task_id for fact in facts if isinstance(fact, TaskCleared)}
@@ -337,15 +338,15 @@ class Engine:
         for born in change_set.born:
             self._begin(born)
         if change_set.later:
-            self._slots[flow.id].mailbox += [Examine(id) for id in change_set.later]
+            self.tell(flow.id, *change_set.later)
         if flow.jobs:
             self._actor.flow_stored(flow)
 
     def _begin(self, flow: Flow) -> None:
-        """A flow that another run has stored goes on by itself."""
+        """A flow that another run has stored goes on by itself. Who saw its rows may have asked something of it."""
         flow.committed()
-        self._slots[flow.id] = slot = Slot(flow, mailbox=[Examine(flow.id)], is_taken_up=True)
-        self._schedule(slot)
+        self._slots.setdefault(flow.id, Slot(flow)).is_taken_up = True
+        self.tell(flow.id, Examine(flow.id))
 
     def _resume(self, slot: Slot) -> None:
         """A flow goes on: every open command is looked at, and after a claim every open task is taken up."""

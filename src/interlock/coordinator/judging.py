@@ -7,9 +7,10 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
-from interlock.catalog import Catalog
+from interlock.catalog import Catalog, Unreadable, method_of
 from interlock.command import Command, Reader
 from interlock.coordinator.snapshot import Snapshot
+from interlock.core import narration
 from interlock.core.facts import TaskEnded
 from interlock.core.flow import Flow
 from interlock.model.failure import Failure
@@ -17,6 +18,7 @@ from interlock.model.records import CommandRecord, TaskRecord
 from interlock.model.replacing import replace
 from interlock.model.states import Outcome, Result, State
 from interlock.model.waits import Approval, Wait, wait_of
+from interlock.secrets import Keyring, MissingKey
 from interlock.steps import Steps
 
 
@@ -29,31 +31,48 @@ def planner_of(flow: Flow, task: TaskRecord) -> CommandRecord:
 
 
 def judge(
-    flow: Flow, task: TaskRecord, subject: Command[Any], db: Reader, snapshot: Snapshot, catalog: Catalog
+    flow: Flow,
+    task: TaskRecord,
+    subject: Command[Any],
+    db: Reader,
+    snapshot: Snapshot,
+    catalog: Catalog,
+    keyring: Keyring,
 ) -> TaskEnded | None:
-    """How the wait has ended, or None: it goes on. Raises what the command's method raises."""
+    """How the wait has ended, or None: it goes on. Raises what the command's method raises, and Unreadable where that
+    is gone, or the key to an answer."""
     assert task.wait_json is not None
     wait = wait_of(task.wait_json)
     if wait.job is not None:
-        return _of_job(task.id, wait.job, snapshot)
+        return _of_job(task, wait.job, snapshot)
     if wait.signal is not None:
         return _of_signals(flow, task, wait, subject, db, snapshot, catalog)
     if wait.question is not None:
-        return _of_answer(flow, task, wait, subject, db, catalog)
+        return _of_answer(flow, task, wait, subject, db, catalog, keyring)
     assert wait.until is not None
-    return _ended(task.id, _verdict(wait.until, getattr(subject, wait.until)(db)))
+    return _ended(task.id, _verdict(wait.until, method_of(type(subject), wait.until)(subject, db)))
 
 
-def _of_job(task_id: UUID, job_id: UUID, snapshot: Snapshot) -> TaskEnded | None:
+def needs_person(flow: Flow, task: TaskRecord, error: Unreadable, now: int) -> None:
+    """A wait goes on until somebody brings back what judges it (hard case 29)."""
+    planner = planner_of(flow, task)
+    parked = flow.commands[task.command_id] if planner.state is State.ENDED else planner
+    if parked.attention is None:
+        narration.raise_attention(flow, parked, str(error), now)
+
+
+def _of_job(task: TaskRecord, job_id: UUID, snapshot: Snapshot) -> TaskEnded | None:
+    if job_id == task.flow_id:
+        return TaskEnded(task.id, Outcome.FAILED, message=f"job {job_id}: it would wait for its own end")
     root = snapshot.root_of(job_id)
     if root is None:
-        return TaskEnded(task_id, Outcome.FAILED, message=f"job {job_id} is gone")
+        return TaskEnded(task.id, Outcome.FAILED, message=f"job {job_id} is gone")
     if root.state is not State.ENDED:
         return None
     if root.result is Result.SUCCEEDED:
-        return TaskEnded(task_id, Outcome.SUCCEEDED, answer_json=root.value_json, message=f"job {job_id} succeeded")
+        return TaskEnded(task.id, Outcome.SUCCEEDED, answer_json=root.value_json, message=f"job {job_id} succeeded")
     why = f": {Failure.from_json(root.failure_json).message}" if root.failure_json else ""
-    return TaskEnded(task_id, Outcome.FAILED, message=f"job {job_id} ended {root.result}{why}")
+    return TaskEnded(task.id, Outcome.FAILED, message=f"job {job_id} ended {root.result}{why}")
 
 
 def _of_signals(
@@ -66,25 +85,35 @@ def _of_signals(
     catalog: Catalog,
 ) -> TaskEnded | None:
     assert wait.signal is not None
-    for found in snapshot.signals(wait.signal, wait.about, wait.begun_after, flow.id):
-        if found.id in flow.signals:
-            continue  # another wait of this flow has just taken it
+    passed = wait.passed
+    for number, found in snapshot.signals(wait.signal, wait.about, wait.begun_after, wait.passed, flow.id):
+        passed = number
+        if found.id in flow.signals or found.id in wait.not_these:
+            continue  # another wait of this flow has just taken it, or the flow sent it before
         for answer in _answers(wait, subject, found.data_json, catalog):
             ended = _ended(task.id, _of_method(wait, subject, db, answer), found.data_json)
             if ended is not None:
                 if found.job_id is not None:
                     flow.take_signal(found, task.id)
                 return ended
+    if passed > wait.passed:  # its being stored makes the wait look once more: there may be a next page
+        flow.put_task(replace(task, wait_json=replace(wait, passed=passed).to_json()))
     return None
 
 
 def _of_answer(
-    flow: Flow, task: TaskRecord, wait: Wait, subject: Command[Any], db: Reader, catalog: Catalog
+    flow: Flow,
+    task: TaskRecord,
+    wait: Wait,
+    subject: Command[Any],
+    db: Reader,
+    catalog: Catalog,
+    keyring: Keyring,
 ) -> TaskEnded | None:
     if task.answer_json is None:
         return None
     told = json.loads(task.answer_json)
-    for answer in _answers(wait, subject, json.dumps(told["answer"]), catalog):
+    for answer in _answers(wait, subject, json.dumps(told["answer"]), catalog, keyring):
         ended = _ended(task.id, _of_method(wait, subject, db, answer, told["by"]), task.answer_json)
         if ended is not None:
             return ended
@@ -94,20 +123,25 @@ def _of_answer(
     return None
 
 
-def _answers(wait: Wait, subject: Command[Any], data_json: str, catalog: Catalog) -> Iterator[Any]:
-    """The data as the method takes it; nothing where it cannot."""
+def _answers(
+    wait: Wait, subject: Command[Any], data_json: str, catalog: Catalog, keyring: Keyring | None = None
+) -> Iterator[Any]:
+    """The data as the method takes it, sealed secrets opened with the keyring; nothing where it cannot."""
     if wait.until is None and wait.question is None:
         yield None
         return
     try:
-        yield catalog.form(type(subject), wait.until).validate_json(data_json)
+        form = catalog.form(subject.command_type.name, wait.until)
+        yield form.validate_json(data_json, context={"keyring": keyring})
     except ValidationError:
         return
+    except MissingKey as error:
+        raise Unreadable(str(error)) from error
 
 
 def _of_method(wait: Wait, subject: Command[Any], db: Reader, answer: Any, by: str = "") -> bool | Failure:
     if wait.until is not None:
-        return _verdict(wait.until, getattr(subject, wait.until)(db, answer))
+        return _verdict(wait.until, method_of(type(subject), wait.until)(subject, db, answer))
     if isinstance(answer, Approval) and not answer.approve:
         reason = f": {answer.reason}" if answer.reason else ""
         return Failure(f"{by} did not approve{reason}")

@@ -1,6 +1,5 @@
 """What is written from outside any flow: signals, and what monitors are told."""
 
-import json
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -14,14 +13,13 @@ from interlock.coordinator.runner import RAISED
 from interlock.coordinator.snapshot import Snapshot
 from interlock.core.flow import Flow
 from interlock.model.changes import Change
-from interlock.model.errors import Bug, InvalidInput, Missing, Refused
+from interlock.model.errors import Bug, KeyReused, Missing, Refused
 from interlock.model.records import CommandRecord, EntityRecord, SignalRecord
 from interlock.model.refs import Ref
+from interlock.model.replacing import replace
 from interlock.model.states import State
 from interlock.model.text import require_storable
-
-#: letters of a signal's kind, and of its data as JSON
-KIND_MAX, DATA_MAX = 200, 64 * 1024
+from interlock.model.waits import data_of, require_kind
 
 C = TypeVar("C", bound=Command[Any])
 
@@ -32,22 +30,18 @@ def checked_signal(
     id: UUID, kind: str, about: Ref[Any] | None, job_id: UUID | None, data: Any, by: str, now: int
 ) -> SignalRecord:
     """A signal as far as it can be checked without the database. Raises InvalidInput."""
-    if not 0 < len(kind) <= KIND_MAX:
-        raise InvalidInput(f"a kind of signal of {len(kind)} letters; it must have 1 to {KIND_MAX}")
-    require_storable("the kind of a signal", kind)
+    require_kind(kind)
     require_storable("who sends a signal", by)
-    try:
-        text = json.dumps(data, allow_nan=False)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidInput(f"the data of signal {kind} is no JSON: {error}") from None
-    if len(text) > DATA_MAX:
-        raise InvalidInput(f"the data of signal {kind} has {len(text)} letters; at most {DATA_MAX}")
-    return SignalRecord(id, kind, about, job_id, text, by, now)
+    return SignalRecord(id, kind, about, job_id, data_of(kind, data), by, now)
 
 
 def signal(wanted: SignalRecord, snapshot: Snapshot) -> ChangeSet | None:
-    """The signal's row; None where it was accepted before. Raises Missing, and Refused for a job that has ended."""
-    if snapshot.signal(wanted.id) is not None:
+    """The signal's row; None where it was accepted before. Raises Missing, KeyReused where that was another one, and
+    Refused for a job that has ended."""
+    known = snapshot.signal(wanted.id)
+    if known is not None:
+        if replace(known, by=wanted.by, accepted_at=wanted.accepted_at, taken_by=None) != wanted:
+            raise KeyReused(f"signal {wanted.id} was another, a {known.kind}; take a new id")
         return None
     if wanted.about is not None and snapshot.entity(wanted.about) is None:
         raise Missing(f"signal {wanted.kind}: {wanted.about} does not exist; `interlock entity` lists what does")

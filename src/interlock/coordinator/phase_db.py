@@ -24,6 +24,7 @@ from interlock.model.records import (
 )
 from interlock.model.refs import Ref
 from interlock.model.text import require_storable
+from interlock.model.waits import data_of, require_kind
 
 E = TypeVar("E", bound=Entity)
 C = TypeVar("C", bound=Command[Any])
@@ -151,10 +152,10 @@ class PhaseDb:
         self._flow.add_event(self._now, "logged", message, severity, command_id=self._command.id)
 
     def announce(self, kind: str, about: Ref[Any] | None = None, data: Any = None) -> None:
-        require_storable("the kind of a signal", kind)
+        require_kind(kind)
         self._flow.send_signal(
-            SignalRecord(self._new_id(), kind, about, None, json.dumps(data), self._who(), self._now)
-        )  # fmt: skip
+            SignalRecord(self._new_id(), kind, about, None, data_of(kind, data), self._who(), self._now)
+        )
 
     def _who(self) -> str:
         return f"command {self._command.id}"

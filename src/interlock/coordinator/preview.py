@@ -14,6 +14,7 @@ from interlock.coordinator.accepting import Submission
 from interlock.coordinator.change_set import World
 from interlock.coordinator.runner import Runner
 from interlock.coordinator.snapshot import Snapshot
+from interlock.core.facts import Examine
 from interlock.core.flow import Flow
 from interlock.model.errors import Refused
 from interlock.model.failure import Failure
@@ -105,7 +106,7 @@ def preview(world: World, snapshot: Snapshot, submission: Submission, now: int) 
     runner.accept(submission)
     change_set = runner.change_set()
     assert change_set is not None  # an accepted command writes at least its job
-    tree = _Tree(flow, snapshot, frozenset(change_set.later))
+    tree = _Tree(flow, snapshot, frozenset(each.command_id for each in change_set.later if isinstance(each, Examine)))
     waits = tuple(event.message for event in flow.events if event.kind == "lock_waited")
     return Preview(tree.command(flow.root), _refusals(flow.root), waits)
 

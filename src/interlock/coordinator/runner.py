@@ -33,6 +33,7 @@ from interlock.core.facts import (
     EndPhase,
     EndPhaseFailed,
     EndPhaseRan,
+    Examine,
     Executed,
     ExecuteFailed,
     Fact,
@@ -42,6 +43,7 @@ from interlock.core.facts import (
     Start,
     StartRefused,
     TaskEnded,
+    cause_of,
 )
 from interlock.core.flow import Flow, Mark
 from interlock.core.lifecycle import decide, is_still_due
@@ -73,7 +75,7 @@ class Runner:
         self.flow = self._flow = flow
         self._snapshot = snapshot
         self._now = now
-        self._later: list[UUID] = []
+        self._later: list[Fact] = []
         self._born: list[Flow] = []
         self._objects: dict[UUID, Command[Any]] = {}
         self._author = Author(
@@ -163,7 +165,7 @@ class Runner:
         while due:
             ran += 1
             if ran > PHASES_MAX or self._flow.rows_changed > 4 * ROWS_MAX:
-                self._later += [each.command_id for each in due]
+                self._later += map(cause_of, due)
                 return
             each = due.pop()
             if not is_still_due(self._flow, each, self._now):
@@ -211,7 +213,7 @@ class Runner:
             elif id in waiting:
                 continue
             elif self._flow.rows_changed > ROWS_MAX:
-                self._later.append(id)
+                self._later.append(Examine(id))
             else:
                 due += self._execute(id)
         return due
@@ -303,8 +305,13 @@ class Runner:
         mark, planner = self._mark(), judging.planner_of(self._flow, task)
         try:
             ended = judging.judge(
-                self._flow, task, self._object(planner), self._db(planner), self._snapshot, self._world.catalog
-            )
+                self._flow, task, self._object(planner), self._db(planner), self._snapshot, self._world.catalog,
+                self._world.keyring,
+            )  # fmt: skip
+        except Unreadable as error:
+            self._roll_back(mark)
+            judging.needs_person(self._flow, task, error, self._now)
+            return []
         except Refused as error:
             ended = TaskEnded(task.id, Outcome.FAILED, message=str(error))
         except RAISED as error:

@@ -124,9 +124,11 @@ class Snapshot:
         """The committed signal of that id."""
         return self._ask(signals.by_id, id)
 
-    def signals(self, kind: str, about: Ref[Any] | None, after: int, job_id: UUID) -> list[SignalRecord]:
-        """The committed signals that a wait of that job may take, in their order."""
-        return self._ask(signals.about, kind, about, after, job_id)
+    def signals(
+        self, kind: str, about: Ref[Any] | None, begun_after: int, passed: int, job_id: UUID
+    ) -> list[tuple[int, SignalRecord]]:
+        """The committed signals that a wait of that job may take, with their numbers, in their order."""
+        return self._ask(signals.about, kind, about, begun_after, passed, job_id)
 
     def parse(self, record: EntityRecord) -> Entity:
         """The record as its class's instance."""

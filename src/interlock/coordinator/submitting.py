@@ -129,6 +129,7 @@ class Submitting:
         wanted, world, flows = batches.in_order(wanted, order), self._supervision.world, list[Flow]()
 
         def make(snapshot: Snapshot, now: int) -> ChangeSet:
+            flows.clear()
             made = batches.accept(world, wanted, snapshot, now)
             flows[:] = made.born
             return made

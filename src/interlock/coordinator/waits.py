@@ -9,7 +9,7 @@ from uuid import UUID
 
 from interlock.core.facts import Examine, Fact, Look
 from interlock.model.changes import Change
-from interlock.model.records import CommandRecord, EntityRecord, SignalRecord, TaskRecord
+from interlock.model.records import CommandRecord, EntityRecord, EntityRefRecord, SignalRecord, TaskRecord
 from interlock.model.refs import Ref
 from interlock.model.states import State
 from interlock.model.waits import wait_of
@@ -38,6 +38,8 @@ class Waits:
                     self.add_task(row)
             elif isinstance(row, EntityRecord):
                 changed[row.ref] = None
+            elif isinstance(row, EntityRefRecord):
+                changed[row.target] = None
             elif isinstance(row, SignalRecord):
                 changed[row.kind, row.about] = None
             elif isinstance(row, CommandRecord) and row.parent_id is None:

@@ -208,3 +208,8 @@ class AskFormer:
 
 
 Due: TypeAlias = Start | EndPhase | Compensate | AskEntities | Judge | AskFormer
+
+
+def cause_of(due: Due) -> Examine | Look:
+    """The fact because of which the same is due another time."""
+    return Look(due.task_id) if isinstance(due, Judge) else Examine(due.command_id)

@@ -63,7 +63,7 @@ class Flow:
         self.snapshots: dict[tuple[UUID, Ref[Any]], SnapshotRecord] = {}
         self.leftovers: dict[UUID, LeftoverRecord] = {}
         self.jobs: dict[UUID, JobRecord] = {}
-        self.signals: dict[UUID, SignalRecord] = {}
+        self.signals: dict[UUID, Change] = {}
         self.entities: dict[Ref[Any], Change] = {}
         self.events: list[EventRecord] = []
         self.children: dict[PlanKey, list[UUID]] = {}
@@ -163,12 +163,11 @@ class Flow:
 
     def send_signal(self, row: SignalRecord) -> None:
         """News for waits, of whatever flow."""
-        self._put(self.signals, row.id, row)
+        self._put(self.signals, row.id, Change(None, row))
 
     def take_signal(self, row: SignalRecord, task_id: UUID) -> None:
         """A stored signal that was addressed to this flow is used up."""
-        self.signals.setdefault(row.id, row)
-        self._put(self.signals, row.id, replace(row, taken_by=task_id))
+        self._put(self.signals, row.id, Change(row, replace(row, taken_by=task_id)))
 
     def put_entity(self, ref: Ref[Any], change: Change) -> None:
         self._put(self.entities, ref, change)
@@ -280,7 +279,7 @@ class Flow:
         changes: list[Change] = []
         for table, key, old in first.values():
             new = table.get(key)
-            if table is self.entities:
+            if table is self.entities or table is self.signals:
                 if new is not None and (new.old or new.new):
                     changes.append(new)
             elif old is not new and not (old is None and new is None):

@@ -208,7 +208,7 @@ def _task_row(
         best_effort=part.best_effort,
         created_at=now,
         incarnation=author.incarnation_of(work.host) if work.host else None,
-        **_waiting(work.wait, author, now),
+        **_waiting(flow, work.wait, author, now),
     )
 
 
@@ -220,10 +220,11 @@ def _task_of(work: TaskWork | Detached, author: Author) -> TaskWork:
     return TaskWork(None, f"job {work.command.command_type.name}", {}, True, False, (), Wait(job=job))
 
 
-def _waiting(wait: Wait | None, author: Author, now: int) -> dict[str, Any]:
+def _waiting(flow: Flow, wait: Wait | None, author: Author, now: int) -> dict[str, Any]:
     """How a wait differs from work: it has begun, in the phase that plans it."""
     if wait is None:
         return {}
     if wait.signal is not None:
-        wait = replace(wait, begun_after=author.last_signal())
+        sent = tuple(id for id, change in flow.signals.items() if change.old is None)  # they have no numbers yet
+        wait = replace(wait, begun_after=author.last_signal(), not_these=sent)
     return {"wait_json": wait.to_json(), "state": TaskState.POLLING, "sent_at": now}

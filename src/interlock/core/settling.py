@@ -84,7 +84,8 @@ def _force(flow: Flow, command: CommandRecord, settlement: Settlement, now: int)
         _check_may_succeed(command)
     below = [each for each in _subtree(flow, command) if each.state is not State.ENDED]
     ids = {each.id for each in below}
-    left = [task for task in flow.tasks.values() if task.outcome is None and task.command_id in ids]
+    unfinished = [task for task in flow.tasks.values() if task.outcome is None and task.command_id in ids]
+    left = [task for task in unfinished if task.wait_json is None]  # a wait runs nowhere
     if left and not settlement.leave_tasks:
         raise Refused(_may_run(command, left))
     has_begun = command.started_at is not None
@@ -93,8 +94,10 @@ def _force(flow: Flow, command: CommandRecord, settlement: Settlement, now: int)
     flow.add_event(now, "command_forced", words, Severity.WARNING, user=settlement.by, command_id=command.id)
     if has_begun:
         _leave(flow, command, below, now)
-    for task in left:
-        tasks.reported(flow, TaskEnded(task.id, Outcome.UNKNOWN, message=f"it was left: {words}"), now)
+    for task in unfinished:
+        is_wait = task.wait_json is not None
+        outcome, said = (Outcome.FAILED, "it waits no longer") if is_wait else (Outcome.UNKNOWN, "it was left")
+        tasks.reported(flow, TaskEnded(task.id, outcome, message=f"{said}: {words}"), now)
     for each in reversed(below):
         _end(flow, each.id, result if each.id == command.id else Result.CANCELLED, settlement.by, words, now)
     return left

@@ -7,7 +7,7 @@ from uuid import UUID
 from interlock.model.plan import Detached, TaskWork
 from interlock.model.refs import Ref
 from interlock.model.text import require_storable
-from interlock.model.waits import Wait
+from interlock.model.waits import Wait, require_kind
 
 #: letters that a question may have
 QUESTION_MAX = 2_000
@@ -18,8 +18,9 @@ Refs = Ref[Any] | Sequence[Ref[Any]]
 def until(judge: Callable[..., Any], *, watch: Refs) -> TaskWork:
     """Waits until a method of this command says True: `def is_up(self, db: Reader) -> bool | Failure`.
 
-    It is asked when the wait begins, after a restart, and whenever a watched entity was written, by whomever:
-    a command, or a monitor that wrote what a host reported. A Failure ends the wait as failed.
+    It is asked when the wait begins, after a restart, and whenever a watched entity was written, or another began or
+    ceased to refer to it, by whomever: a command, or a monitor that wrote what a host reported. A Failure ends the
+    wait as failed.
     """
     refs = _refs(watch)
     if not refs:
@@ -31,10 +32,10 @@ def signal(kind: str, *, about: Ref[Any] | None = None, judge: Callable[..., Any
     """Waits for a signal of that kind (about that entity); its data is the task's answer.
 
     One that was accepted before the wait began does not count, unless it is addressed to this job.
-    `judge`, a method `(self, db: Reader, data: T) -> bool | Failure`, may let it pass (False: not this one) or
-    fail the wait; data that is no T is passed over.
+    `judge`, a method `(self, db: Reader, data: T) -> bool | Failure`, may pass it over (False: not this one, nor
+    later) or fail the wait; data that is no T is passed over.
     """
-    require_storable("the kind of a signal", kind)
+    require_kind(kind)
     name = None if judge is None else _name(judge)
     return _work(f"signal {kind}", Wait(until=name, signal=kind, about=about), _refs(about or ()))
 

@@ -19,13 +19,18 @@ def last_number(connection: Connection) -> int:
     return connection.scalar(select(func.max(signals.c.number))) or 0
 
 
-def about(connection: Connection, kind: str, ref: Ref[Any] | None, after: int, job_id: UUID) -> list[SignalRecord]:
-    """Those of that kind (about that entity) that a wait of the job may take, the first first: addressed to nobody
-    and newer than `after`, or addressed to the job and not taken yet."""
-    to_all = _of(kind, ref).where(signals.c.job_id.is_(None), signals.c.number > after)
-    to_job = _of(kind, ref).where(signals.c.job_id == job_id, signals.c.taken_by.is_(None))
+def about(
+    connection: Connection, kind: str, ref: Ref[Any] | None, begun_after: int, passed: int, job_id: UUID
+) -> list[tuple[int, SignalRecord]]:
+    """Those of that kind (about that entity) that a wait of the job may take, with their numbers, the first first:
+    newer than `passed`, and either addressed to nobody and newer than `begun_after`, or addressed to the job and
+    not taken yet. At most PAGE_MAX: where there are so many, more may follow."""
+    newer = _of(kind, ref).where(signals.c.number > passed)
+    to_all = newer.where(signals.c.job_id.is_(None), signals.c.number > begun_after)
+    to_job = newer.where(signals.c.job_id == job_id, signals.c.taken_by.is_(None))
     found = [row for query in (to_job, to_all) for row in connection.execute(query.limit(PAGE_MAX)).mappings()]
-    return [read(SignalRecord, dict(row)) for row in sorted(found, key=lambda row: row["number"])]
+    first = sorted(found, key=lambda row: row["number"])[:PAGE_MAX]
+    return [(row["number"], read(SignalRecord, dict(row))) for row in first]
 
 
 def _of(kind: str, ref: Ref[Any] | None) -> Select[Any]:
