@@ -43,6 +43,16 @@ def test_an_undo_that_is_put_off_to_another_transaction_is_not_skipped() -> None
     assert [row.undo for row in children(play)] == [Undo.DONE, Undo.DONE, None, None]
 
 
+def test_what_comes_after_a_best_effort_part_that_was_never_reached_is_not_reached_either() -> None:
+    stages = (One(FAILING), One(FAILING, best_effort=True), One(FAILING, best_effort=True), One(EMPTY))
+    play = Play(Spec(plan=Several(stages, Order.IN_TURN)))
+    while not play.open_tasks():
+        play.do(0)
+    play.finish(0, Outcome.FAILED)
+    play.play_out()
+    assert [row.result for row in children(play)] == [Result.FAILED] + [Result.CANCELLED] * 3
+
+
 def test_one_undo_that_fails_says_nothing_of_the_others() -> None:
     play = staged(undo=Spec(undo_plan=One(Task(is_mutating=False))))
     play.do(0)

@@ -220,14 +220,14 @@ def test_a_statement_with_a_value_of_its_own_is_not_run_without_it(database: Dat
             {"SEARCH entities USING INDEX sqlite_autoindex_entities_2 (type=? AND name=?)"},
         ),
         (
-            lambda reader: signals.about(reader, "tick", None, 5, FLOW),
+            lambda reader: signals.about(reader, "tick", None, 5, 5, FLOW),
             {
                 "SEARCH signals USING INDEX signals_to_all (kind=? AND about_type=? AND about_id=? AND number>?)",
                 "SEARCH signals USING INDEX signals_to_job (job_id=? AND kind=? AND about_type=? AND about_id=?)",
             },
         ),
         (
-            lambda reader: signals.about(reader, "tick", HOST, 5, FLOW),
+            lambda reader: signals.about(reader, "tick", HOST, 5, 5, FLOW),
             {
                 "SEARCH signals USING INDEX signals_to_all (kind=? AND about_type=? AND about_id=? AND number>?)",
                 "SEARCH signals USING INDEX signals_to_job (job_id=? AND kind=? AND about_type=? AND about_id=?)",
@@ -274,7 +274,7 @@ def test_no_query_walks_through_a_whole_table(
         lambda reader: jobs.by_id(reader, FLOW),
         lambda reader: jobs.root_of(reader, FLOW),
         lambda reader: leftovers.flow_of(reader, LEFT.id),
-        lambda reader: signals.about(reader, "tick", HOST, 5, FLOW),
+        lambda reader: signals.about(reader, "tick", HOST, 5, 5, FLOW),
         lambda reader: signals.by_id(reader, FLOW),
         lambda reader: tasks.unfinished_on(reader, [VM, DISK]),
     ],
@@ -327,8 +327,13 @@ def test_signals_are_found_by_what_they_are_about_and_to_whom(database: Database
     insert(database, rows)
     with database.reader() as reader:
         first = signals.last_number(reader) - len(rows) + 1
-        assert [each.id.int for each in signals.about(reader, "a", None, 0, FLOW)] == [1, 4, 7]
-        assert [each.id.int for each in signals.about(reader, "a", None, first, FLOW)] == [4, 7]
-        assert [each.id.int for each in signals.about(reader, "a", HOST, 0, VM.id)] == [2]
+
+        def found(about: Ref[Any] | None, begun_after: int, passed: int, job_id: UUID) -> list[int]:
+            return [row.id.int for _, row in signals.about(reader, "a", about, begun_after, passed, job_id)]
+
+        assert found(None, 0, 0, FLOW) == [1, 4, 7]
+        assert found(None, first, 0, FLOW) == [4, 7]
+        assert found(None, first, first + 3, FLOW) == [7]
+        assert found(HOST, 0, 0, VM.id) == [2]
         assert signals.by_id(reader, rows[3].id) == rows[3]
         assert signals.by_id(reader, FLOW) is None

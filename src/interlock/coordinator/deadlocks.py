@@ -1,6 +1,6 @@
 """Who would wait for whom: a flow that holds locks may wait only where that does not lead back to itself."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -10,8 +10,8 @@ from interlock.core.flow import Flow
 from interlock.model.locks import LockMode, conflict
 from interlock.model.records import TicketRecord
 from interlock.model.refs import Ref
-from interlock.store.queries.locks import HeldLock
-from interlock.store.queries.tickets import Waiter
+
+Modes = Mapping[Ref[Any], LockMode]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,19 +23,25 @@ class _Edge:
     title: str
 
 
-def cycle(flow: Flow, mine: Sequence[TicketRecord], snapshot: Snapshot) -> str | None:
-    """The circle that these new tickets of a flow would close, in words; None where there is none.
+def cycle(flow: Flow, mine: Sequence[TicketRecord], snapshot: Snapshot, taken: Modes | None = None) -> str | None:
+    """The circle that a flow which holds locks would close with these new tickets, or with locks that it takes while
+    it waits for others; in words, None where there is none.
 
     Flows that wait without holding anything are nobody's obstacle here: a holder passes them.
     """
-    waiters = [each for each in snapshot.waiting_holders() if each.ticket.flow_id != flow.id]
-    tickets = [*mine, *flow.tickets.values(), *(each.ticket for each in waiters)]
-    held = snapshot.held(list({ticket.ref for ticket in tickets}))
-    edges = _edges(tickets, held, waiters)
-    path = _path(edges, flow.id)
+    others = [each for each in snapshot.waiting_holders() if each.ticket.flow_id != flow.id]
+    title = flow.job.title
+    waits = [_Wait(each.ticket, each.job_title) for each in others]
+    waits += [_Wait(ticket, title) for ticket in (*mine, *flow.tickets.values())]
+    found = snapshot.held(list({wait.ticket.ref for wait in waits}))
+    holds = [_Hold(each.lock.ref, each.lock.flow_id, each.lock.mode, each.job_title) for each in found
+             if each.lock.flow_id != flow.id and each.lock.leftover_id is None]  # fmt: skip
+    holds += [_Hold(ref, flow.id, lock.mode, title) for ref, lock in flow.locks.items()]
+    holds += [_Hold(ref, flow.id, mode, title) for ref, mode in (taken or {}).items()]
+    path = _path(_edges(waits, holds), flow.id)
     if path is None:
         return None
-    words, who = [], f"this job ({flow.job.title})"
+    words, who = [], f"this job ({title})"
     for edge in path:
         holder = "this job" if edge.target == flow.id else f"job {edge.target} ({edge.title})"
         words.append(f"{who} waits for {edge.ref}, held or awaited by {holder}")
@@ -43,26 +49,48 @@ def cycle(flow: Flow, mine: Sequence[TicketRecord], snapshot: Snapshot) -> str |
     return "; ".join(words)
 
 
-def _edges(
-    tickets: Iterable[TicketRecord], held: Iterable[HeldLock], waiters: Iterable[Waiter]
-) -> Mapping[UUID, list[_Edge]]:
+@dataclass(frozen=True, slots=True)
+class _Wait:
+    """A ticket of a flow that holds locks."""
+
+    ticket: TicketRecord
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Hold:
+    """A lock that is held, or would be."""
+
+    ref: Ref[Any]
+    flow_id: UUID
+    mode: LockMode
+    title: str
+
+
+def _edges(waits: Sequence[_Wait], holds: Sequence[_Hold]) -> Mapping[UUID, list[_Edge]]:
+    """For whom each flow waits: who holds what it wants, and who wants the same and came before."""
     edges: dict[UUID, list[_Edge]] = {}
-    for ticket in tickets:
+    held: dict[Ref[Any], list[_Hold]] = {}
+    for hold in holds:
+        held.setdefault(hold.ref, []).append(hold)
+    wanted: dict[Ref[Any], list[_Wait]] = {}
+    for wait in waits:
+        wanted.setdefault(wait.ticket.ref, []).append(wait)
+    for wait in waits:
+        ticket = wait.ticket
         found = edges.setdefault(ticket.flow_id, [])
-        for each in held:
-            lock = each.lock
-            if _stops(lock.ref, lock.flow_id, lock.mode, ticket) and lock.leftover_id is None:
-                found.append(_Edge(lock.flow_id, ticket.ref, each.job_title))
-        for waiter in waiters:
-            other = waiter.ticket
-            comes_before = (other.rank, other.command_id) < (ticket.rank, ticket.command_id)
-            if _stops(other.ref, other.flow_id, other.mode, ticket) and comes_before:
-                found.append(_Edge(other.flow_id, ticket.ref, waiter.job_title))
+        for hold in held.get(ticket.ref, ()):
+            if _stops(hold.flow_id, hold.mode, ticket):
+                found.append(_Edge(hold.flow_id, ticket.ref, hold.title))
+        for other in wanted[ticket.ref]:
+            comes_before = (other.ticket.rank, other.ticket.command_id) < (ticket.rank, ticket.command_id)
+            if comes_before and _stops(other.ticket.flow_id, other.ticket.mode, ticket):
+                found.append(_Edge(other.ticket.flow_id, ticket.ref, other.title))
     return edges
 
 
-def _stops(ref: Ref[Any], flow_id: UUID, mode: LockMode, ticket: TicketRecord) -> bool:
-    return ref == ticket.ref and flow_id != ticket.flow_id and conflict(mode, ticket.mode)
+def _stops(flow_id: UUID, mode: LockMode, ticket: TicketRecord) -> bool:
+    return flow_id != ticket.flow_id and conflict(mode, ticket.mode)
 
 
 def _path(edges: Mapping[UUID, list[_Edge]], start: UUID) -> list[_Edge] | None:

@@ -21,6 +21,7 @@ from interlock.store.queries.tickets import Waiter
 
 #: microseconds of waiting that make up for one level of priority
 AGEING_US = 60_000_000
+_NEVER_ENDS = "waiting would never end"
 
 
 @dataclass
@@ -40,14 +41,28 @@ def acquire(flow: Flow, command: CommandRecord, wanted: Locks, snapshot: Snapsho
     tickets = _tickets(flow, command, missing, wanted, now)
     held = [each for each in snapshot.held(list(missing)) if _is_in_the_way(flow, each.lock, missing)]
     before = [each for each in snapshot.waiting(list(missing)) if _comes_before(flow, each, tickets[each.ticket.ref])]
-    if not held and not before:
-        _take(flow, command, missing, wanted, snapshot, now)
-        return Acquisition()
     reasons = [describe(snapshot, each) for each in held] + [_describe_waiter(snapshot, each) for each in before]
+    if not reasons:
+        circle = _circle_closed_by_taking(flow, command, missing, snapshot)
+        if circle is None:
+            _take(flow, command, missing, wanted, snapshot, now)
+            return Acquisition()
+        reasons = [f"{_NEVER_ENDS}: {circle}; start it again when one of these jobs has ended"]
     may_wait = wanted.waits and command.role is Role.FORWARD and not any(each.lock.leftover_id for each in held)
     if not may_wait:
         return Acquisition(reasons)
     return _wait(flow, command, tickets, reasons, snapshot, now)
+
+
+def _circle_closed_by_taking(
+    flow: Flow, command: CommandRecord, missing: dict[Ref[Any], LockMode], snapshot: Snapshot
+) -> str | None:
+    """A flow of which another part waits would, by holding more, be waited for by those who hold what that part wants.
+    Then this part waits too, although it need not: a flow that holds nothing is passed."""
+    if not any(command_id != command.id for command_id, _ in flow.tickets):
+        return None
+    snapshot.needs_writer = True
+    return deadlocks.cycle(flow, (), snapshot, missing)
 
 
 def _wait(
@@ -68,7 +83,7 @@ def _wait(
         snapshot.needs_writer = True  # two that wait for each other must not both look before either is stored
         cycle = deadlocks.cycle(flow, list(tickets.values()), snapshot)
         if cycle is not None:
-            return Acquisition([f"waiting would never end: {cycle}; start it again when one of these jobs has ended"])
+            return Acquisition([f"{_NEVER_ENDS}: {cycle}; start it again when one of these jobs has ended"])
     for ticket in tickets.values():
         flow.put_ticket(ticket)
     narration.lock_waited(flow, command, reasons, now)

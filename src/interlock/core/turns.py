@@ -41,7 +41,8 @@ def _is_satisfied(flow: Flow, command: CommandRecord, position: int) -> bool | N
         return False if all(each.state is State.ENDED for each in alternatives) else None
     if before.state is not State.ENDED:
         return None
-    return before.result is Result.SUCCEEDED or before.best_effort
+    was_reached = before.result is not Result.CANCELLED or before.started_at is not None
+    return before.result is Result.SUCCEEDED or (before.best_effort and was_reached)
 
 
 def _former_failed(flow: Flow, command: CommandRecord) -> bool | None:

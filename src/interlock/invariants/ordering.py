@@ -45,10 +45,15 @@ def sequence_broken(connection: Connection) -> Iterator[str]:
 def _comes_after(row: Row[Any], position: int, before: Row[Any] | None) -> Iterator[str]:
     if before is None:
         yield f"command {row.id} comes after position {position}, where there is nothing"
-    elif before.result is not Result.SUCCEEDED and not (before.best_effort and before.result):
+    elif before.result is not Result.SUCCEEDED and not (before.best_effort and _was_reached(before)):
         yield f"command {row.id} is {row.state} but comes after {before.id}, which has not succeeded"
     elif row.ended_seq is not None and (before.ended_seq or 0) > row.ended_seq:
         yield f"command {row.id} ended before {before.id}, which it comes after"
+
+
+def _was_reached(row: Row[Any]) -> bool:
+    """Whether it has ended, and not because what it comes after has failed."""
+    return row.result is Result.FAILED or (row.result is Result.CANCELLED and row.started_at is not None)
 
 
 def _plan(row: Row[Any]) -> tuple[Any, ...]:
