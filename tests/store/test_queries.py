@@ -223,14 +223,16 @@ def test_a_statement_with_a_value_of_its_own_is_not_run_without_it(database: Dat
             lambda reader: signals.about(reader, "tick", None, 5, 5, FLOW),
             {
                 "SEARCH signals USING INDEX signals_to_all (kind=? AND about_type=? AND about_id=? AND number>?)",
-                "SEARCH signals USING INDEX signals_to_job (job_id=? AND kind=? AND about_type=? AND about_id=?)",
+                "SEARCH signals USING INDEX signals_to_job "
+                "(job_id=? AND kind=? AND about_type=? AND about_id=? AND number>?)",
             },
         ),
         (
             lambda reader: signals.about(reader, "tick", HOST, 5, 5, FLOW),
             {
                 "SEARCH signals USING INDEX signals_to_all (kind=? AND about_type=? AND about_id=? AND number>?)",
-                "SEARCH signals USING INDEX signals_to_job (job_id=? AND kind=? AND about_type=? AND about_id=?)",
+                "SEARCH signals USING INDEX signals_to_job "
+                "(job_id=? AND kind=? AND about_type=? AND about_id=? AND number>?)",
             },
         ),
         (lambda reader: signals.last_number(reader), {"SEARCH signals"}),

@@ -11,7 +11,7 @@ from interlock.catalog import Catalog, Unreadable, method_of
 from interlock.command import Command, Reader
 from interlock.coordinator.snapshot import Snapshot
 from interlock.core import narration
-from interlock.core.facts import TaskEnded
+from interlock.core.facts import FormerEnded, NeverStarts, TaskEnded
 from interlock.core.flow import Flow
 from interlock.model.failure import Failure
 from interlock.model.records import CommandRecord, TaskRecord
@@ -59,6 +59,20 @@ def needs_person(flow: Flow, task: TaskRecord, error: Unreadable, now: int) -> N
     parked = flow.commands[task.command_id] if planner.state is State.ENDED else planner
     if parked.attention is None:
         narration.raise_attention(flow, parked, str(error), now)
+
+
+def former_of(command: CommandRecord, snapshot: Snapshot) -> FormerEnded | NeverStarts | None:
+    """What the job that a flow comes after means for its command; None: that has not ended."""
+    options = command.options
+    assert options.after_job is not None
+    former = snapshot.root_of(UUID(options.after_job))
+    if former is not None and former.state is not State.ENDED:
+        return None
+    if former is not None and (former.result is Result.SUCCEEDED or options.whatever_end):
+        return FormerEnded(command.id, options.after_job)
+    how = "is gone" if former is None else f"ended {former.result}"
+    words = f"{command.title} was to come after job {options.after_job}, which {how}; start it by itself"
+    return NeverStarts(command.id, Failure(words))
 
 
 def _of_job(task: TaskRecord, job_id: UUID, snapshot: Snapshot) -> TaskEnded | None:

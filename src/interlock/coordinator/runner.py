@@ -37,7 +37,6 @@ from interlock.core.facts import (
     Executed,
     ExecuteFailed,
     Fact,
-    FormerEnded,
     Judge,
     NeverStarts,
     Start,
@@ -52,7 +51,7 @@ from interlock.model.errors import Bug, Refused
 from interlock.model.failure import Failure
 from interlock.model.plan import Group, Plan, TaskWork
 from interlock.model.records import CommandRecord, Role, TaskRecord
-from interlock.model.states import Outcome, Phase, Result, State
+from interlock.model.states import Outcome, Phase
 from interlock.model.text import legible
 from interlock.secrets import dump_sealed
 from interlock.steps import Steps
@@ -180,7 +179,8 @@ class Runner:
                 case Judge():
                     due += self._judge(self._flow.tasks[each.task_id])
                 case AskFormer():
-                    due += self._ask_former(self._flow.commands[each.command_id])
+                    fact = judging.former_of(self._flow.commands[each.command_id], self._snapshot)
+                    due += self._decide(fact) if fact is not None else []
                 case AskEntities():
                     busy = others_at_work(self._flow, each.command_id, self._snapshot)
                     due += entity_ends.asked(self._flow, each.command_id, busy, self._now)
@@ -320,19 +320,6 @@ class Runner:
             return self._decide(ended) if ended is not None else []
         self._roll_back(mark)
         return self._decide(ended)
-
-    def _ask_former(self, command: CommandRecord) -> list[Due]:
-        """A flow that comes after another job: has that ended?"""
-        options = command.options
-        assert options.after_job is not None
-        former = self._snapshot.root_of(UUID(options.after_job))
-        if former is not None and former.state is not State.ENDED:
-            return []
-        if former is not None and (former.result is Result.SUCCEEDED or options.whatever_end):
-            return self._decide(FormerEnded(command.id, options.after_job))
-        how = "is gone" if former is None else f"ended {former.result}"
-        words = f"{command.title} was to come after job {options.after_job}, which {how}; start it by itself"
-        return self._decide(NeverStarts(command.id, Failure(words)))
 
     def _lay_out(self, command: CommandRecord, plan: Plan, role: Role, undoes: UUID | None = None) -> list[UUID]:
         """Makes the plan's rows, and takes the locks that its tasks need."""
