@@ -98,6 +98,16 @@ class TaskProgressed:
 
 
 @dataclass(frozen=True, slots=True)
+class TaskStalled:
+    """The host has reported neither another state nor progress for too long; with what it last said."""
+
+    task_id: UUID
+    host_state: str
+    message: str | None
+    quiet_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class TaskEnded:
     """The task is over, or nobody can say more of it."""
 
@@ -118,6 +128,20 @@ class TaskCleared:
     ok: bool
 
 
+@dataclass(frozen=True, slots=True)
+class CommandOverdue:
+    """The time that a command was given is over."""
+
+    command_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class TaskOverdue:
+    """The time that a task was given is over."""
+
+    task_id: UUID
+
+
 Fact: TypeAlias = (
     Examine
     | Executed
@@ -130,8 +154,11 @@ Fact: TypeAlias = (
     | TaskBound
     | TaskAnswered
     | TaskProgressed
+    | TaskStalled
     | TaskEnded
     | TaskCleared
+    | CommandOverdue
+    | TaskOverdue
 )
 
 

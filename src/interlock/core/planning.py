@@ -9,7 +9,7 @@ from uuid import UUID
 from interlock.core import narration, turns
 from interlock.core.flow import Flow
 from interlock.model.errors import Refused
-from interlock.model.layout import PlannedPart, flatten
+from interlock.model.layout import Options, PlannedPart, flatten
 from interlock.model.plan import Group, Part, Plan, TaskWork
 from interlock.model.records import CommandRecord, Role, TaskRecord
 from interlock.model.refs import Ref
@@ -30,6 +30,8 @@ class Described:
     parameters_json: str
     refs: tuple[Ref[Any], ...]
     title: str
+    #: what the class gives it where the part says nothing
+    timeout_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +125,14 @@ def _command_row(
         best_effort=part.best_effort,
         created_at=now,
         undoes=undoes,
-        options_json=planned.options.to_json(),
+        options_json=_options(planned, described).to_json(),
     )
+
+
+def _options(planned: PlannedPart, described: Described) -> Options:
+    if planned.options.timeout_s is not None or described.timeout_s is None:
+        return planned.options
+    return replace(planned.options, timeout_s=described.timeout_s)
 
 
 def _touching(group: Group, refs: tuple[Ref[Any], ...]) -> Group:
@@ -172,4 +180,5 @@ def _task_row(
         best_effort=part.best_effort,
         created_at=now,
         incarnation=author.incarnation_of(work.host) if work.host else None,
+        deadline_at=None if part.timeout_s is None else now + round(part.timeout_s * 1e6),
     )

@@ -23,6 +23,8 @@ class Options:
     stop_on_failure: bool = False
     no_return: bool = False
     retry: Retry | None = None
+    #: how long the command may take from when it begins
+    timeout_s: float | None = None
 
     def to_json(self) -> str | None:
         """What differs from the default; None where nothing does."""
@@ -77,7 +79,8 @@ class _Layout:
     def place(self, piece: Plan, after: tuple[int, ...], options: Options) -> tuple[int, ...]:
         """Lays a piece down; returns the positions that end it (its own `after` where it is empty)."""
         if isinstance(piece, Part):
-            options = replace(options, no_return=piece.no_return, retry=piece.retry)
+            timeout_s = None if isinstance(piece.work, TaskWork) else piece.timeout_s  # a task's is its own
+            options = replace(options, no_return=piece.no_return, retry=piece.retry, timeout_s=timeout_s)
             self.parts.append(PlannedPart(piece, len(self.parts), after, options))
             return (len(self.parts) - 1,)
         if piece.order is Order.IN_TURN:
@@ -142,4 +145,5 @@ def _needs_an_end(planned: PlannedPart, waited_for: set[int]) -> bool:
 
 def _wrap(part: Part) -> Part:
     """The same task as the only part of a group; what people see of it is unchanged."""
-    return replace(part, work=Group((Part(part.work, part.step, part.weight),)), step=None)
+    inner = Part(part.work, part.step, part.weight, timeout_s=part.timeout_s)
+    return replace(part, work=Group((inner,)), step=None, timeout_s=None)
