@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar, get_args, get_orig
 from interlock.model.entities import Entity, Upgrade, _FrozenClass
 from interlock.model.failure import Failure, Refusals
 from interlock.model.locks import NO_LOCKS, Locks
-from interlock.model.plan import NOTHING, Plan
+from interlock.model.plan import NOTHING, Plan, require_possible
 from interlock.model.refs import Ref
 from interlock.model.states import Outcome, Result
 
@@ -93,24 +93,35 @@ class CommandType:
     name: str
     version: int
     upgrades: Mapping[int, Upgrade]
+    #: what it may take where nobody says otherwise, in seconds
+    timeout_s: float | None = None
 
 
 class Command(_FrozenClass, Generic[R]):
     """Base of operations. A subclass is a frozen dataclass of its parameters; R is its result's type.
 
     `class RemoveVm(Command[None], name="vm.remove", version=2, upgrades={1: …})`: name and version are
-    stored; `upgrades[n]` turns the parameters of version n into those of n + 1, a pure function.
+    stored; `upgrades[n]` turns the parameters of version n into those of n + 1, a pure function. With `timeout_s` it
+    has a deadline wherever neither the plan that it is part of nor who submits it gives it another.
     """
 
     command_type: ClassVar[CommandType]
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
-    def __init_subclass__(cls, *, name: str, version: int = 1, upgrades: Mapping[int, Upgrade] | None = None) -> None:
+    def __init_subclass__(
+        cls,
+        *,
+        name: str,
+        version: int = 1,
+        upgrades: Mapping[int, Upgrade] | None = None,
+        timeout_s: float | None = None,
+    ) -> None:
+        require_possible(timeout_s)
         upgrades = dict(upgrades or {})
         missing = [n for n in range(1, version) if n not in upgrades]
         if missing:
             raise TypeError(f"command {name} is version {version} but has no upgrade from {missing}")
-        cls.command_type = CommandType(name, version, upgrades)
+        cls.command_type = CommandType(name, version, upgrades, timeout_s)
         dataclass(frozen=True, kw_only=True)(cls)
 
     def title(self, db: Reader) -> str:

@@ -13,7 +13,9 @@ from interlock.core import narration
 from interlock.core.flow import Flow
 from interlock.ids import new_id
 from interlock.model.errors import InvalidInput, KeyReused, Missing
+from interlock.model.layout import Options
 from interlock.model.locks import PRIORITY_MAX
+from interlock.model.plan import require_possible
 from interlock.model.records import CommandRecord, JobRecord, Role
 from interlock.model.refs import Ref
 from interlock.model.replacing import replace
@@ -36,6 +38,8 @@ class Submission:
     idempotency_key: str | None
     user: str
     priority: int = 0
+    #: seconds that it may take from when it begins; None = what its class says
+    timeout_s: float | None = None
 
 
 def submission(
@@ -46,12 +50,14 @@ def submission(
     idempotency_key: str | None = None,
     user: str = "",
     priority: int = 0,
+    timeout_s: float | None = None,
 ) -> Submission:
     """A submission with new ids, as far as it can be checked without the database. Raises InvalidInput."""
     id = new_id()
     return Submission(
         id, (new_id(), new_id(), new_id()), catalog.checked(command), _checked_correlation(correlation_id, id),
         _checked_key(idempotency_key), _checked_user(user), _checked_priority(priority),
+        _checked_timeout(timeout_s),
     )  # fmt: skip
 
 
@@ -104,6 +110,7 @@ def accept(
         weight=1,
         best_effort=False,
         created_at=now,
+        options_json=Options(timeout_s=submission.timeout_s or kind.timeout_s).to_json(),
     )
     record = replace(record, title=title_of(command, record))
     flow.put_command(record)
@@ -173,6 +180,15 @@ def _checked_priority(given: int) -> int:
     """What comes before what. Raises InvalidInput."""
     if abs(given) > PRIORITY_MAX:
         raise InvalidInput(f"the priority {given} is not between -{PRIORITY_MAX} and {PRIORITY_MAX}")
+    return given
+
+
+def _checked_timeout(given: float | None) -> float | None:
+    """How long it may take. Raises InvalidInput."""
+    try:
+        require_possible(given)
+    except ValueError as error:
+        raise InvalidInput(str(error)) from None
     return given
 
 

@@ -1,8 +1,6 @@
 """The coordinator: opens a database, takes over what is unfinished, accepts commands, says how they ended."""
 
 import asyncio
-import os
-import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -12,11 +10,11 @@ from uuid import UUID
 import structlog
 from sqlalchemy import Connection
 
-from interlock import failpoints, logs
+from interlock import logs
 from interlock.catalog import Catalog
 from interlock.clock import Clock, SystemClock
 from interlock.command import Command
-from interlock.coordinator import leftovers, recovery, settling
+from interlock.coordinator import leftovers, owning, recovery, settling
 from interlock.coordinator.accepting import Repeated, submission
 from interlock.coordinator.acting import Acting
 from interlock.coordinator.closing import to_the_end
@@ -37,7 +35,7 @@ from interlock.model.errors import InterlockError, Missing, NotOwner, Refused
 from interlock.model.records import CommandRecord, JobRecord, TaskRecord
 from interlock.secrets import Keyring
 from interlock.store.database import Database
-from interlock.store.queries import engines, entities, jobs
+from interlock.store.queries import entities, jobs
 from interlock.store.queries import leftovers as stored_leftovers
 
 R = TypeVar("R")
@@ -115,7 +113,7 @@ class Coordinator:
         if self._runs:
             await self._stop_engine()
             if not self.failed.done():
-                await asyncio.to_thread(self._say_goodbye)
+                await asyncio.to_thread(owning.say_goodbye, self._database, self._owner, self._clock)
 
     # the engine -------------------------------------------------------------------------------------
 
@@ -126,7 +124,7 @@ class Coordinator:
             self._database, self.catalog, self._keyring, self._clock, settings.patience, connect, self._waiting
         )
         self._world = World(self.catalog, self._keyring, new_id, self._acting.incarnation_of)
-        owner, after_a_crash = await asyncio.to_thread(self._register)
+        owner, after_a_crash = await asyncio.to_thread(owning.register, self._database, self._clock)
         self._owner = owner
         self._engine = Engine(
             self._database, owner, self._world, self._clock, self._acting,
@@ -140,32 +138,11 @@ class Coordinator:
             count = recovery.take_over(connection, self._engine, claimant)
         _log.info("engine_started", epoch=owner.epoch, flows_taken_over=count)
 
-    def _register(self) -> tuple[Owner, bool]:
-        """A new row of `engines`; and whether the engine before ended without saying good-bye."""
-        connection, id = self._database.writer(), new_id()
-        hit = failpoints.before("commit_register")
-        with connection.begin():
-            after_a_crash = engines.is_any_running(connection)
-            epoch = engines.register(connection, id, self._clock.now_us(), socket.gethostname(), os.getpid())
-        failpoints.after("commit_register", hit)
-        return Owner(id, epoch), after_a_crash
-
     async def _stop_engine(self) -> None:
         if self._runs:
             self._runs = False
             await self._acting.stop()
             await self._engine.stop()
-
-    def _say_goodbye(self) -> None:
-        """Nothing was cut off: the next engine need not suspect any flow."""
-        connection = self._database.writer()
-        try:
-            with connection.begin():
-                engines.end(connection, self._owner.id, self._clock.now_us())
-        except Exception as error:
-            if not self._database.is_lost(error):
-                raise
-            _log.warning("goodbye_not_said", reason=str(error))
 
     async def _supervise(self) -> None:
         """After an error of a COMMIT, or when the database was lost, nothing is judged by looking: a new engine
@@ -224,14 +201,16 @@ class Coordinator:
         idempotency_key: str | None = None,
         user: str = "",
         priority: int = 0,
+        timeout_s: float | None = None,
     ) -> Job[R]:
         """Accepts a command: returns after the commit that made it, or raises Refused (InvalidInput, Missing,
         KeyReused, or with the `job_id` of the job that shows the refusal). Of commands that wait for one lock the
-        one of higher `priority` (-10 to 10) comes first; a minute of waiting makes up for one level."""
+        one of higher `priority` (-10 to 10) comes first; a minute of waiting makes up for one level. Once it has
+        begun it may take `timeout_s` (default: what its class says), then it is stopped."""
         self._check_works()
         wanted = submission(
             self.catalog, command, correlation_id=correlation_id, idempotency_key=idempotency_key, user=user,
-            priority=priority,
+            priority=priority, timeout_s=timeout_s,
         )  # fmt: skip
         if self._submitting >= SUBMISSIONS_MAX:
             raise Refused(f"{self._submitting} submissions wait already; submit again later")
@@ -254,12 +233,14 @@ class Coordinator:
         idempotency_key: str | None = None,
         user: str = "",
         priority: int = 0,
+        timeout_s: float | None = None,
     ) -> Job[Any]:
         """As `submit`, from what a person wrote: names are resolved wherever a ref is asked for."""
         command = self._from_input(name, parameters, version)
         return await self.submit(
-            command, correlation_id=correlation_id, idempotency_key=idempotency_key, user=user, priority=priority
-        )
+            command, correlation_id=correlation_id, idempotency_key=idempotency_key, user=user, priority=priority,
+            timeout_s=timeout_s,
+        )  # fmt: skip
 
     async def plan(self, command: Command[Any]) -> Preview:
         """What the command would do, run over a read snapshot; nothing is committed and nothing sent.

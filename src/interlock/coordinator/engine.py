@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from interlock.clock import Clock
 from interlock.coordinator.accepting import Repeated, Submission
+from interlock.coordinator.deadlines import Deadlines
 from interlock.coordinator.lock_waits import LockWaits
 from interlock.coordinator.retries import Retries
 from interlock.coordinator.runner import ChangeSet, Runner, World, examine_all, was_refused
@@ -75,7 +76,8 @@ class Engine:
         self._trials = Trials(self._schedule)
         self._retries = Retries(clock, self._look)
         self._lock_waits = LockWaits(clock, self._look, self._is_holder)
-        self.writer = Writer(database, owner, self._from_writer, self._from_broken_writer, sets_max=sets_max)
+        self._deadlines = Deadlines(self.tell, self._touch)
+        self.writer = Writer(database, owner, clock, self._from_writer, self._from_broken_writer, sets_max=sets_max)
         self.failed: asyncio.Future[None] = self._loop.create_future()
 
     def start(self) -> None:
@@ -89,6 +91,7 @@ class Engine:
         self._stopped = True
         self._lock_waits.stop()
         self._retries.stop()
+        self._deadlines.stop()
         for timer in self._timers.values():
             timer.cancel()
         await asyncio.to_thread(self._workers.stop)
@@ -179,6 +182,12 @@ class Engine:
 
     def _look(self, flow_id: UUID, command_id: UUID) -> None:
         self.tell(flow_id, Examine(command_id))
+
+    def _touch(self, flow_id: UUID) -> None:
+        """Commits that the flow is in this engine's care."""
+        slot = self._slots[flow_id]
+        slot.errands.append(Asked(lambda flow: flow.put_job(flow.job)))
+        self._schedule(slot)
 
     def _is_holder(self, flow_id: UUID) -> bool:
         slot = self._slots.get(flow_id)
@@ -362,6 +371,7 @@ class Engine:
             elif isinstance(change.new, CommandRecord) and change.new.retry_at is not None:
                 self._retries.later(change.new)
         self._lock_waits.stored(change_set.changes)
+        self._deadlines.stored(flow, change_set.changes)
         if change_set.later:
             self._slots[flow.id].mailbox += [Examine(id) for id in change_set.later]
         self._actor.flow_stored(flow)
@@ -373,11 +383,10 @@ class Engine:
         if slot.is_taken_up:
             return
         slot.is_taken_up = True
-        for command in slot.flow.commands.values():
-            if command.retry_at is not None:
-                self._retries.later(command)
+        self._retries.take_up(slot.flow)
         for ticket in slot.flow.tickets.values():
             self._lock_waits.add(ticket)
+        self._deadlines.take_up(slot.flow)
         for task in slot.flow.tasks.values():
             if task.state is TaskState.CLEAR_FAILED:
                 slot.clearing.add(task.id)

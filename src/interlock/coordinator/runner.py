@@ -317,6 +317,7 @@ class Runner:
             text,
             accepting.unique_refs(command),
             self._title(command, self._flow.root),
+            kind.timeout_s,
         )
 
     def _dump_arguments(self, work: TaskWork) -> str:

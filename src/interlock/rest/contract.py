@@ -48,6 +48,7 @@ class Coordinating(Protocol):
         idempotency_key: str | None = None,
         user: str = "",
         priority: int = 0,
+        timeout_s: float | None = None,
     ) -> Accepted: ...
 
     async def plan_input(self, name: str, parameters: Mapping[str, Any], *, version: int | None = None) -> Preview: ...
