@@ -22,13 +22,17 @@ def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     """A site whose VM web1 has one disk, full of data."""
     folder = tmp_path_factory.mktemp("deadline")
     with Site(folder, forked=True, copy_rate_bytes_per_s=RATE, stock=request.param) as site:
-        site.start_server("--poll", "0.1")
+        start_server(site)
         site.start_agent()
         loop.add_storage(site)
         site.do("vm.add", name="web1", domain="sd1", disks=[{"size": SIZE}])
         image = str(file_of(site, "web1_disk1"))
         subprocess.run(["qemu-io", "-f", "qcow2", "-c", f"write -q -P 7 0 {SIZE}", image], check=True)
         yield site
+
+
+def start_server(site: Site) -> None:
+    site.start_server("--poll", "0.1", environment=site.failpoints())
 
 
 def begun(site: Site, name: str) -> str:
@@ -69,5 +73,16 @@ def test_a_deadline_outlives_the_coordinator(site: Site) -> None:
     images = set(site.images())
     job_id = begun(site, "later")
     site.kill_server()
-    site.start_server("--poll", "0.1")
+    start_server(site)
+    stopped_and_clean(site, job_id, images)
+
+
+@pytest.mark.parametrize("side", ["before", "after"])
+def test_a_coordinator_that_dies_as_it_stops_the_copy_stops_it_in_its_next_life(site: Site, side: str) -> None:
+    images = set(site.images())
+    site.arm(f"host:Task.stop:1:{side}")
+    job_id = begun(site, f"killed_{side}")
+    assert site.server_died_of_sigkill()
+    site.disarm()
+    start_server(site)
     stopped_and_clean(site, job_id, images)
