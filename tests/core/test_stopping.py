@@ -9,7 +9,7 @@ from interlock.core.facts import CommandOverdue, TaskAnswered, TaskEnded, TaskOv
 from interlock.core.lifecycle import decide
 from interlock.model.failure import Failure
 from interlock.model.plan import Order, Retry
-from interlock.model.records import CommandRecord, EventRecord, TaskRecord
+from interlock.model.records import CommandRecord, EventRecord, Role, TaskRecord
 from interlock.model.states import Outcome, Result, State, StepStatus, TaskState
 from tests.core.playing import Play
 from tests.core.shapes import One, Several, Spec, Task
@@ -84,6 +84,24 @@ def test_a_deadline_is_counted_from_when_a_command_begins_and_a_task_is_named() 
     [of_root] = (task for task in play.flow.tasks.values() if task.command_id == play.flow.id)
     assert (of_root.created_at, of_root.deadline_at) == (play.now, play.now + 3_000_000)
     assert [task.deadline_at for task in play.flow.tasks.values() if task.command_id == part.id] == [None]
+
+
+def test_what_a_class_gives_is_not_for_undoing_and_end_phases() -> None:
+    mending = One(Spec(plan=One(WORK)))
+    undone = Spec(undo_plan=mending)
+    stages = Several((One(undone), One(WORK), One(EMPTY, timeout_s=2.0)), Order.IN_TURN)
+    play = Play(Spec(plan=stages, end_plan=mending))
+    play.mint.author = replace(
+        play.mint.author, describe=lambda work: replace(play.mint._describe(work), timeout_s=9.0)
+    )
+    play.play_out([("ok", Outcome.FAILED)] * 50)
+    given: dict[tuple[Role, int], set[float | None]] = {}
+    for row in play.flow.commands.values():
+        given.setdefault((row.role, row.depth), set()).add(row.options.timeout_s)
+    assert given == {
+        (Role.FORWARD, 0): {None}, (Role.FORWARD, 1): {9.0, 2.0},
+        (Role.UNDO, 1): {None}, (Role.END, 1): {None}, (Role.FORWARD, 2): {None},
+    }  # fmt: skip
 
 
 def test_a_success_that_came_too_late_is_a_success_with_a_warning() -> None:

@@ -58,13 +58,14 @@ def lay_out(
     parts = flatten(plan)
     _check(parent, parts)
     children: list[CommandRecord] = []
+    by_class = role is Role.FORWARD and not _mends(flow, parent)
     for planned in parts:
         if isinstance(planned.part.work, TaskWork):
             task = _task_row(flow, parent, planned, role, author, now, undoes)
             flow.put_task(task)
             narration.task_planned(flow, task)
         else:
-            child = _command_row(parent, planned, role, author, now, undoes)
+            child = _command_row(parent, planned, role, author, now, undoes, by_class=by_class)
             flow.put_command(child)
             narration.command_planned(flow, child)
             children.append(child)
@@ -99,8 +100,24 @@ def _key(part: Part, position: int, name: str) -> str:
     return part.key if part.key is not None else f"{name}#{position}"
 
 
+def _mends(flow: Flow, command: CommandRecord) -> bool:
+    """Whether it is part of undoing or of an end phase: no class gives a deadline there."""
+    while command.parent_id is not None:
+        if command.role is not Role.FORWARD:
+            return True
+        command = flow.commands[command.parent_id]
+    return False
+
+
 def _command_row(
-    parent: CommandRecord, planned: PlannedPart, role: Role, author: Author, now: int, undoes: UUID | None
+    parent: CommandRecord,
+    planned: PlannedPart,
+    role: Role,
+    author: Author,
+    now: int,
+    undoes: UUID | None,
+    *,
+    by_class: bool,
 ) -> CommandRecord:
     part = planned.part
     work = _touching(part.work, parent.refs) if isinstance(part.work, Group) else part.work
@@ -125,14 +142,14 @@ def _command_row(
         best_effort=part.best_effort,
         created_at=now,
         undoes=undoes,
-        options_json=_options(planned, described).to_json(),
+        options_json=_options(planned, described.timeout_s if by_class else None).to_json(),
     )
 
 
-def _options(planned: PlannedPart, described: Described) -> Options:
-    if planned.options.timeout_s is not None or described.timeout_s is None:
+def _options(planned: PlannedPart, default_s: float | None) -> Options:
+    if planned.options.timeout_s is not None or default_s is None:
         return planned.options
-    return replace(planned.options, timeout_s=described.timeout_s)
+    return replace(planned.options, timeout_s=default_s)
 
 
 def _touching(group: Group, refs: tuple[Ref[Any], ...]) -> Group:

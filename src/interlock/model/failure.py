@@ -53,7 +53,8 @@ class Failure:
         return cls(data["message"], causes)
 
     def has(self, outcome: Outcome) -> bool:
-        """Whether that is how one of the causes came about: LOST and EXPIRED may want ends of their own."""
+        """Whether that is how one of the causes (those that are kept) came about: LOST and EXPIRED may want ends of
+        their own."""
         return any(cause.outcome is outcome for cause in self.causes)
 
     @classmethod
