@@ -77,7 +77,7 @@ def is_to_be_asked(watched: Watched, link: HostLink) -> bool:
 def out_of_patience(
     watched: Watched, report: Report, observed_s: float, patience: Patience
 ) -> TaskEnded | TaskStalled | None:
-    """What follows from a report of an unfinished task that says nothing new; None while patience lasts."""
+    """What follows from the report of a task that has not ended; None while patience lasts."""
     task = watched.task
     if watched.asked_since_s is not None:
         if observed_s - watched.asked_since_s <= patience.stop_s:

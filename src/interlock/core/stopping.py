@@ -94,5 +94,5 @@ def _is_first(flow: Flow, command: CommandRecord) -> bool:
 
 
 def _words(what: str, deadline_at: int | None, since: int | None) -> str:
-    seconds = ((deadline_at or 0) - (since or 0)) / 1e6
-    return f"the time of {what} was over, {seconds:g} s after it began"
+    after = "" if deadline_at is None or since is None else f", {(deadline_at - since) / 1e6:.9g} s after it began"
+    return f"the time of {what} was over{after}"
