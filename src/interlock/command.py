@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar, get_args, get_orig
 from interlock.model.entities import Entity, Upgrade, _FrozenClass
 from interlock.model.failure import Failure, Refusals
 from interlock.model.locks import NO_LOCKS, Locks
-from interlock.model.plan import NOTHING, Plan
+from interlock.model.plan import NOTHING, Plan, require_possible
 from interlock.model.refs import Ref
 from interlock.model.states import Ends, Outcome, Result
 
@@ -100,6 +100,8 @@ class CommandType:
     monitored: bool = True
     #: None: as its parent, a flow command by its flow
     ends: Ends | None = None
+    #: what it may take where nobody says otherwise, in seconds
+    timeout_s: float | None = None
 
 
 class Command(_FrozenClass, Generic[R]):
@@ -109,7 +111,8 @@ class Command(_FrozenClass, Generic[R]):
     stored; `upgrades[n]` turns the parameters of version n into those of n + 1, a pure function. An `internal` one
     is a part of others: people are not offered it. The job of one that is internal or not `monitored` is not
     listed, unless who submits it says otherwise. With `ends=Ends.BY_ENTITY` its end phase, and that of its parts,
-    waits for the tasks of other flows on its refs.
+    waits for the tasks of other flows on its refs. With `timeout_s` it has a deadline wherever neither the plan
+    that it is part of nor who submits it gives it another.
     """
 
     command_type: ClassVar[CommandType]
@@ -124,12 +127,14 @@ class Command(_FrozenClass, Generic[R]):
         internal: bool = False,
         monitored: bool = True,
         ends: Ends | None = None,
+        timeout_s: float | None = None,
     ) -> None:
+        require_possible(timeout_s)
         upgrades = dict(upgrades or {})
         missing = [n for n in range(1, version) if n not in upgrades]
         if missing:
             raise TypeError(f"command {name} is version {version} but has no upgrade from {missing}")
-        cls.command_type = CommandType(name, version, upgrades, internal, monitored, ends)
+        cls.command_type = CommandType(name, version, upgrades, internal, monitored, ends, timeout_s)
         dataclass(frozen=True, kw_only=True)(cls)
 
     def title(self, db: Reader) -> str:

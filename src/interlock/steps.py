@@ -66,7 +66,9 @@ def dump(steps: Steps, write: Callable[[Command[Any]], Stored], keyring: Keyring
         if isinstance(each, Group):
             return {"group": group(each)}
         retry = each.retry and [each.retry.attempts, each.retry.pause_s, each.retry.pause_max_s]
-        options = [each.step, each.weight, each.best_effort, each.key, each.after, retry, each.no_return]
+        options = [
+            each.step, each.weight, each.best_effort, each.key, each.after, retry, each.no_return, each.timeout_s,
+        ]  # fmt: skip
         return {"part": work(each.work), "options": options}
 
     def group(each: Group) -> dict[str, Any]:
@@ -96,9 +98,9 @@ def load(text: str, read: Callable[[str, int, str], Command[Any]], keyring: Keyr
     def piece(data: Mapping[str, Any]) -> Plan:
         if "group" in data:
             return group(data["group"])
-        step, weight, best_effort, key, after, retry, no_return = data["options"]
+        step, weight, best_effort, key, after, retry, no_return, timeout_s = data["options"]
         again = Retry(*retry) if retry else None
-        return Part(work(data["part"]), step, weight, best_effort, key, tuple(after), again, no_return)
+        return Part(work(data["part"]), step, weight, best_effort, key, tuple(after), again, no_return, timeout_s)
 
     def group(data: Mapping[str, Any]) -> Group:
         parts = tuple(piece(each) for each in data["parts"])

@@ -196,6 +196,33 @@ async def test_an_unknown_id_is_closed_to_older_terms_and_open_to_newer_ones(tmp
         assert (await agent.result(task_id))[0] == "success"
 
 
+async def test_an_unknown_id_can_be_closed_for_good(tmp_path: Path) -> None:
+    script, flow, task_id = Script(), fresh(), fresh()
+    setting = with_setting(programs=programs(script.step("a")))
+    question = {"taskID": task_id, "flow": flow, "term": 3, "forGood": True}
+    async with asked(tmp_path, setting=setting) as agent:
+        assert (await agent.code("Task.forbidOrGet", question))[0] == Code.UNKNOWN_TASK
+    async with asked(tmp_path, setting=setting) as agent:
+        assert (await agent.code("Task.forbidOrGet", question))[0] == Code.UNKNOWN_TASK  # which still means: never ran
+        for term in (3, 4, 2**62):
+            sent = headers(flow, term)
+            assert (await agent.code("Image.delete", delete(task_id), sent))[0] == Code.START_FORBIDDEN
+        other = await agent.call("Image.delete", delete(fresh()), headers(flow, 2**62))
+        await agent.ended(other)
+    assert script.log == ["a"]
+
+
+async def test_an_id_that_has_run_and_is_forgotten_is_not_said_never_to_have_run(tmp_path: Path) -> None:
+    script, flow = Script(), fresh()
+    async with asked(tmp_path, setting=with_setting(programs=programs(script.step("a")))) as agent:
+        task_id = await agent.call("Image.delete", delete(fresh()), headers(flow, 1))
+        question = {"taskID": task_id, "flow": flow, "term": 1, "forGood": True}
+        status = await agent.ended(task_id)
+        assert await agent.call("Task.forbidOrGet", question) == status
+        await agent.call("Task.clear", {"taskID": task_id}, headers(flow, 1))
+        assert (await agent.code("Task.forbidOrGet", question))[0] == Code.TASK_CLEARED
+
+
 async def test_a_known_id_is_answered_with_its_status(tmp_path: Path) -> None:
     script, flow = Script(), fresh()
     async with asked(tmp_path, setting=with_setting(programs=programs(script.step("a")))) as agent:

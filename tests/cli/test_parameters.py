@@ -3,7 +3,7 @@
 import pytest
 
 from interlock.cli.exits import Exit, Stop
-from interlock.cli.parameters import parse
+from interlock.cli.parameters import parse, seconds
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,17 @@ from interlock.cli.parameters import parse
 )
 def test_words_become_parameters(words: list[str], parameters: dict[str, object]) -> None:
     assert parse(words) == parameters
+
+
+@pytest.mark.parametrize(("text", "span"), [("90s", 90), ("1.5m", 90), ("2h", 7200), ("1d", 86_400)])
+def test_a_span_of_time_has_its_unit(text: str, span: float) -> None:
+    assert seconds(text) == span
+
+
+@pytest.mark.parametrize("text", ["", "90", "s", "-1s", "1 h", "1w", "1e3s", "٣s", "1h30m", "1" * 10 + "s"])
+def test_what_is_no_span_of_time_is_refused(text: str) -> None:
+    with pytest.raises(Stop, match="write 90s, 15m, 2h or 1d"):
+        seconds(text)
 
 
 def test_every_mistake_is_named() -> None:

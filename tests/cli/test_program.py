@@ -22,7 +22,7 @@ JOB, FAILED = str(picture.RUNNING_JOB), str(picture.FAILED_JOB)
 
 
 def test_run_prints_the_job(server: Server, interlock: Interlock) -> None:
-    ran = interlock("run", "vm.remove", "vm=web1", "keep_disks:=true", "--correlation-id", "t-1")
+    ran = interlock("run", "vm.remove", "vm=web1", "keep_disks:=true", "--correlation-id", "t-1", "--deadline", "2h")
     assert (ran.code, ran.out, ran.err) == (0, f"{JOB}\n", "")
     (asked,) = server.coordinator.asked
     assert UUID(asked.pop("idempotency_key"))
@@ -33,6 +33,7 @@ def test_run_prints_the_job(server: Server, interlock: Interlock) -> None:
         "correlation_id": "t-1",
         "user": "ann",
         "priority": 0,
+        "timeout_s": 7200.0,
     }
 
 
@@ -43,10 +44,10 @@ def test_run_shows_the_plan(server: Server, interlock: Interlock) -> None:
         "vm.remove: Remove VM web1 [at once]",
         f"  locks vm web1 (exclusive), disk {UUID(int=2)} (shared, held by another)",
         "  disk.remove: Remove disk d1 [at once; step DISK; group 1, at most 2 at a time, stops on failure; "
-        "up to 3 attempts; no return; best effort]",
-        "    task Image.delete on host h1 [step DELETE_IMAGE]",
-        "  disk.remove: Remove disk d1 [later; step DISK; after disk.remove#0; alternative of choice 1; no return; "
-        "best effort]",
+        "up to 3 attempts; stopped after 3600 s; no return; best effort]",
+        "    task Image.delete on host h1 [step DELETE_IMAGE; stopped after 90 s]",
+        "  disk.remove: Remove disk d1 [later; step DISK; after disk.remove#0; alternative of choice 1; "
+        "stopped after 3600 s; no return; best effort]",
     ]
     assert server.coordinator.asked == [{"name": "vm.remove", "parameters": {"vm": "web1"}, "version": None}]
 
@@ -176,12 +177,13 @@ def test_a_job_is_shown_with_what_matters(server: Server, interlock: Interlock) 
     assert ran.code == 0
     for line in (
         "title           Remove VM web1",
+        "deadline        2026-01-01 01:00:10",
         "STARTED   42%            DELETE_IMAGE Remove image d1\n",
         "3  2026-01-01 00:00:12  info      h1 took it",
     ):
         assert line in ran.out
     (task,) = [line for line in ran.out.splitlines() if "Image.delete" in line]
-    words = f"{picture.TASK} Image.delete {picture.HOST} Polling running 0 running job 1 of 1"
+    words = f"{picture.TASK} Image.delete {picture.HOST} Polling (no progress) running 0 running job 1 of 1"
     assert task.split() == words.split()
     assert interlock("job", "show", str(UUID(int=99))).code == 1
 

@@ -8,6 +8,7 @@ from uuid import UUID
 from interlock.core import entity_ends, narration, planning
 from interlock.core.facts import (
     AskEntities,
+    CommandOverdue,
     Compensate,
     Compensated,
     CompensateFailed,
@@ -23,7 +24,9 @@ from interlock.core.facts import (
     TaskAnswered,
     TaskCleared,
     TaskEnded,
+    TaskOverdue,
     TaskProgressed,
+    TaskStalled,
 )
 from interlock.core.flow import Flow
 from interlock.core.lifecycle import decide, is_still_due
@@ -154,6 +157,17 @@ class Play:
         task = self.open_tasks()[index % len(self.open_tasks())]
         for _ in range(2):
             self._decide(TaskEnded(task.id, outcome, "finished", host_result, message="so it was"))
+
+    def stall(self, index: int) -> None:
+        """A host says nothing new of a task."""
+        task = self.open_tasks()[index % len(self.open_tasks())]
+        self._decide(TaskStalled(task.id, "running", "said by the host", 600.0))
+
+    def overdue(self, index: int) -> None:
+        """A timer fires, for whatever command or task, at whatever moment."""
+        rows: list[CommandRecord | TaskRecord] = [*self.flow.commands.values(), *self.flow.tasks.values()]
+        row = rows[index % len(rows)]
+        self._decide(CommandOverdue(row.id) if isinstance(row, CommandRecord) else TaskOverdue(row.id))
 
     def clear(self, *, ok: bool) -> None:
         """Hosts are asked to forget what has ended, and do or do not."""

@@ -52,6 +52,7 @@ class One:
     weight: int = 1
     retry: Retry | None = None
     no_return: bool = False
+    timeout_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ def plan_of(shape: Shape | Plan) -> Plan:
         work = TaskWork(None, "copy", {}, True, work.is_mutating, touches)
     return part(
         work, step=shape.step, weight=shape.weight, best_effort=shape.best_effort, retry=shape.retry,
-        no_return=shape.no_return,
+        no_return=shape.no_return, timeout_s=shape.timeout_s,
     )  # fmt: skip
 
 
@@ -137,6 +138,7 @@ _tasks = st.builds(Task, touches=_which_refs, is_mutating=st.booleans())
 _steps = st.sampled_from([None, None, "COPY", "DELETE"])
 _retries = st.sampled_from([None, None, None, Retry(2), Retry(3, 0.0)])
 _ends = st.sampled_from([None, None, None, *Ends])
+_timeouts = st.sampled_from([None, None, 0.5, 60.0])
 _rarely = st.sampled_from([False, False, False, True])
 
 
@@ -147,7 +149,8 @@ def _shapes(draw: st.DrawFn, depth: int, nesting: int, alternative: bool = False
     if order is None:
         work = draw(_tasks) if draw(st.booleans()) else draw(specs(depth))
         best_effort = not alternative and draw(st.sampled_from([False, False, True]))
-        return One(work, draw(_steps), best_effort, draw(st.integers(1, 3)), draw(_retries), draw(_rarely))
+        weight, timeout_s = draw(st.integers(1, 3)), draw(_timeouts)
+        return One(work, draw(_steps), best_effort, weight, draw(_retries), draw(_rarely), timeout_s)
     is_choice = order is Order.FIRST_OF
     many = draw(st.sampled_from([2, 3, 4, 1] if is_choice else [2, 3, 4, 1, 0]))
     pieces = tuple(draw(_shapes(depth, nesting - 1, is_choice)) for _ in range(many))

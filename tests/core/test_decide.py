@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from interlock.model.failure import Failure
 from interlock.model.layout import Outline
 from interlock.model.records import CommandRecord, EventRecord, LockRecord, Role, SnapshotRecord, Undo, id_of_part
 from interlock.model.states import Outcome, Result, State, StepStatus, TaskState
@@ -64,8 +65,17 @@ class Lives(RuleBasedStateMachine):
         self.play.answer(index)
         self.play.report(index, progress)
 
+    @rule(index=_MANY)
+    def overdue(self, index: int) -> None:
+        self.play.overdue(index)
+
     @precondition(lambda self: self.play.open_tasks())
-    @rule(index=_MANY, outcome=_OUTCOMES, host_result=st.sampled_from(["", "cleanFailure"]))
+    @rule(index=_MANY)
+    def stall(self, index: int) -> None:
+        self.play.stall(index)
+
+    @precondition(lambda self: self.play.open_tasks())
+    @rule(index=_MANY, outcome=_OUTCOMES, host_result=st.sampled_from(["", "cleanFailure", "cleanSuccess"]))
     def finish(self, index: int, outcome: Outcome, host_result: str) -> None:
         self.play.finish(index, outcome, host_result if outcome is Outcome.FAILED else None)
 
@@ -152,7 +162,7 @@ class Lives(RuleBasedStateMachine):
             if row.superseded:
                 assert (row.result, row.has_leftovers, row.attempt < attempts) == (Result.FAILED, False, True)
             elif row.result is Result.FAILED and row.attempt < attempts:
-                assert row.has_leftovers
+                assert row.has_leftovers or self._is_part_of_what_is_stopped(row)
 
     @invariant()
     def success_is_that_of_every_part(self) -> None:
@@ -171,13 +181,54 @@ class Lives(RuleBasedStateMachine):
                 assert command.failure_json is not None
                 assert not good or not (children or tasks)
 
+    def _is_part_of_what_is_stopped(self, command: CommandRecord) -> bool:
+        if command.parent_id is None or command.role is not Role.FORWARD:
+            return False
+        return self.play.flow.commands[command.parent_id].stopping is not None
+
+    @invariant()
+    def in_what_is_stopped_nothing_begins_and_every_task_is_to_stop(self) -> None:
+        flow = self.play.flow
+        for command in flow.commands.values():
+            if command.stopping is None:
+                continue
+            assert command.started_at is not None
+            for child in flow.children_of(command.id, Role.FORWARD):
+                assert child.state is not State.PENDING
+                assert child.state is not State.EXECUTING or child.stopping is not None
+            for task in flow.tasks_for(command.id, Role.FORWARD):
+                assert task.outcome is not None or task.stopping is not None
+
+    @invariant()
+    def what_was_stopped_and_failed_says_so_first(self) -> None:
+        for command in self.play.flow.commands.values():
+            if command.stopping is None or command.state is State.EXECUTING or command.forced_by is not None:
+                continue
+            if command.failure_json is None:
+                assert command.has_warnings or self._is_part_of_what_is_stopped(command)
+            else:
+                assert Failure.from_json(command.failure_json).message.startswith(command.stopping)
+
+    @invariant()
+    def time_begins_when_a_command_or_a_task_does(self) -> None:
+        flow = self.play.flow
+        for command in flow.commands.values():
+            timeout_s = command.options.timeout_s
+            if command.deadline_at is not None:
+                assert timeout_s is not None
+                assert command.deadline_at == (command.started_at or 0) + timeout_s * 1e6
+            else:
+                assert timeout_s is None or command.state is not State.EXECUTING
+        for task in flow.tasks.values():
+            assert task.deadline_at is None or task.deadline_at - task.created_at in (500_000, 60_000_000)
+
     @invariant()
     def parts_never_reached_have_no_start(self) -> None:
         flow = self.play.flow
         for command in flow.commands.values():
             if command.result is Result.CANCELLED:
                 assert command.started_at is None
-                assert command.after or command.options_json
+                assert command.after or command.options_json or self._is_part_of_what_is_stopped(command)
                 step = flow.steps.get(command.id)
                 assert step is None or (step.status, step.started_at) == (StepStatus.NOT_STARTED, None)
 

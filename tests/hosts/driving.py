@@ -32,6 +32,7 @@ from interlock import (
 )
 from interlock.coordinator.settings import Settings
 from interlock.coordinator.watched import Patience
+from interlock.core.facts import CommandOverdue
 from interlock.invariants.checking import check
 from interlock.vdsm import BLANK_ID, ImageDelete, SdmMerge, StorageDomainCreate, Subchain, VolumeGetInfo
 
@@ -178,6 +179,10 @@ class Driven:
 
     async def delete(self, thing: Ref[Thing], names: tuple[str, ...], **more: Any) -> Job[None]:
         return await self.coordinator.submit(Delete(node=self.node, thing=thing, images=names), **more)
+
+    def time_is_over(self, job: Job[Any]) -> None:
+        """The job's deadline passes now."""
+        self.coordinator._engine.tell(job.id, CommandOverdue(job.id))
 
     async def make(self, thing: Ref[Thing]) -> Job[None]:
         return await self.coordinator.submit(Make(node=self.node, thing=thing, domain=str(uuid4())))

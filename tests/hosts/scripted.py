@@ -21,6 +21,7 @@ STATUSES = "Host.getAllTasksStatuses"
 CAPABILITIES = "Host.getCapabilities"
 STATUS = "Task.getStatus"
 CLEAR = "Task.clear"
+STOP = "Task.stop"
 FORBID_OR_GET = "Task.forbidOrGet"
 DELETE = "Image.delete"
 MAKE = "StorageDomain.create"
@@ -33,6 +34,7 @@ def status(state: str = "running", result: str = "", code: int = 0, **more: Any)
 
 
 DONE = status("finished", "success")
+STOPPED = status("finished", "cleanSuccess", 411)
 
 
 class ScriptedHost:
@@ -48,6 +50,8 @@ class ScriptedHost:
         self.on: dict[str, Answer] = {}
         self.calls: list[Call] = []
         self.tasks: dict[str, dict[str, Any]] = {}
+        #: ids that were closed for good
+        self.closed: set[str] = set()
         #: how often each task id, and each image or domain, was worked upon
         self.effects: Counter[str] = Counter()
         #: when each connection came, by the loop's clock
@@ -94,6 +98,10 @@ class ScriptedHost:
                 return dict(self.tasks)
             case "Task.getStatus" | "Task.forbidOrGet":
                 return self._known(call)
+            case "Task.stop":
+                if self._known(call)["taskState"] != "finished":
+                    self.tasks[call.params["taskID"]] = dict(STOPPED)
+                return True
             case "Task.clear":
                 self._known(call)
                 del self.tasks[call.params["taskID"]]
@@ -103,11 +111,15 @@ class ScriptedHost:
     def _known(self, call: Call) -> dict[str, Any]:
         id = call.params["taskID"]
         if id not in self.tasks:
+            if call.params.get("forGood"):
+                self.closed.add(id)
             raise RpcError(401, f"there is no task {id}")
         return self.tasks[id]
 
     def _work(self, call: Call) -> Any:
         id = call.params.get("taskID") or str(uuid4())
+        if id in self.closed:
+            raise RpcError(4702, f"task {id} may not be started any more")
         if id not in self.tasks:
             self.tasks[id] = dict(self.new_task)
             self.effects[id] += 1

@@ -97,6 +97,17 @@ PLANTED: list[tuple[str, list[tuple[int, str]]]] = [
     (row("command_entities", OPEN, "open = 0"), [(5, f"command {OPEN} counts 0 open parts and has 2")]),
     (row("command_entities", WAITING, "open = 3"), [(5, f"command {WAITING} counts 3 open parts and has 0")]),
     (
+        row("command_entities", OPEN, "stopping = 'enough'"),
+        [
+            (16, f"command {OPEN} is being stopped and its child {RUNNING} is EXECUTING, and is not"),
+            (16, f"command {OPEN} is being stopped and its child {WAITING} is PENDING, and is not"),
+        ],
+    ),
+    (
+        row("command_entities", RUNNING, "stopping = 'enough'"),
+        [(16, f"command {RUNNING} is being stopped and its task {POLLED} is Polling, and is not")],
+    ),
+    (
         row("command_entities", OPEN, "state = 'FINALIZING'"),
         [(5, f"command {OPEN} counts 2 open parts and has 0")],
     ),

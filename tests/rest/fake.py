@@ -69,7 +69,7 @@ _PART = PreviewCommand(
     name="disk.remove", title="Remove disk d1", key="disk.remove#0", role=Role.FORWARD, step="DISK",
     begins=Begins.AT_ONCE, result=None, failure=None, after=(), choice=None, pool=1, at_most=2, stop_on_failure=True,
     retry=Retry(3), no_return=True, best_effort=True, locks=(),
-    parts=(PreviewTask("Image.delete", Ref("host", UUID(int=3)), "h1", "DELETE_IMAGE", False),),
+    parts=(PreviewTask("Image.delete", Ref("host", UUID(int=3)), "h1", "DELETE_IMAGE", False, 90.0),), timeout_s=3600.0,
 )  # fmt: skip
 _LATER = replace(
     _PART, key="disk.remove#1", begins=Begins.LATER, after=("disk.remove#0",), choice=1, pool=None, retry=None, parts=()
@@ -78,7 +78,7 @@ _LATER = replace(
 PREVIEW = Preview(
     replace(
         _PART, name="vm.remove", title="Remove VM web1", key="vm.remove", step=None, pool=None, at_most=None,
-        stop_on_failure=False, retry=None, no_return=False, best_effort=False, parts=(_PART, _LATER),
+        stop_on_failure=False, retry=None, no_return=False, best_effort=False, parts=(_PART, _LATER), timeout_s=None,
         locks=(PreviewLock(Ref("vm", UUID(int=1)), "web1", LockMode.EXCLUSIVE, True),
                PreviewLock(Ref("disk", UUID(int=2)), None, LockMode.SHARED, False)),
     ), (), (),

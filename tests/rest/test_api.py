@@ -22,7 +22,7 @@ BODY = {"command": "vm.remove", "parameters": {"vm": "web1"}}
 
 
 async def test_a_command_is_submitted(client: httpx.AsyncClient, coordinator: FakeCoordinator) -> None:
-    body = BODY | {"version": 1, "idempotency_key": "k", "correlation_id": "ticket-9"}
+    body = BODY | {"version": 1, "idempotency_key": "k", "correlation_id": "ticket-9", "timeout_s": 2.5}
     answer = await client.post("/jobs", json=body)
     assert (answer.status_code, answer.json()) == (201, {"job_id": JOB, "repeated": False})
     assert answer.headers["Location"] == f"/api/v1/jobs/{JOB}"
@@ -36,6 +36,7 @@ async def test_a_command_is_submitted(client: httpx.AsyncClient, coordinator: Fa
             "idempotency_key": "k",
             "user": "ann",
             "priority": 0,
+            "timeout_s": 2.5,
         }
     ]
 
@@ -51,6 +52,14 @@ async def test_without_one_a_correlation_id_is_made_and_used(
 ) -> None:
     answer = await client.post("/jobs", json=BODY)
     assert coordinator.asked[0]["correlation_id"] == answer.headers["Correlation-Id"] != ""
+
+
+@pytest.mark.parametrize("timeout_s", [0, -1, 366 * 86_400 + 1, "60", True])
+async def test_a_time_that_no_command_can_be_given_is_refused(
+    client: httpx.AsyncClient, coordinator: FakeCoordinator, timeout_s: Any
+) -> None:
+    answer = await client.post("/jobs", json=BODY | {"timeout_s": timeout_s})
+    assert (answer.status_code, answer.json()["error"], coordinator.asked) == (422, "invalid_input", [])
 
 
 @pytest.mark.parametrize("wrong", ["", "a b", "x" * 51, "a\u00e9", "a;b"])
@@ -83,6 +92,7 @@ async def test_a_plan_is_answered_and_nothing_is_submitted(
         "kind": "command", "name": "vm.remove", "title": "Remove VM web1", "key": "vm.remove", "role": "forward",
         "step": None, "begins": "at once", "result": None, "failure": None, "after": [], "choice": None, "pool": None,
         "at_most": None, "stop_on_failure": False, "retry": None, "no_return": False, "best_effort": False,
+        "timeout_s": None,
         "locks": [
             {"ref": f"vm:{UUID(int=1)}", "name": "web1", "mode": "exclusive", "free": True},
             {"ref": f"disk:{UUID(int=2)}", "name": None, "mode": "shared", "free": False},
@@ -91,7 +101,7 @@ async def test_a_plan_is_answered_and_nothing_is_submitted(
     assert part["retry"] == {"attempts": 3, "pause_s": 1.0, "pause_max_s": 60.0}
     assert part["parts"] == [
         {"kind": "task", "method": "Image.delete", "host": f"host:{UUID(int=3)}", "host_name": "h1",
-         "step": "DELETE_IMAGE", "best_effort": False},
+         "step": "DELETE_IMAGE", "best_effort": False, "timeout_s": 90.0},
     ]  # fmt: skip
     assert (later["begins"], later["after"], later["choice"]) == ("later", ["disk.remove#0"], 1)
 

@@ -229,7 +229,7 @@ def test_one_commit_is_one_fsync(tmp_path: Path) -> None:
         "with writer.begin(): epoch = engines.register(writer, UUID(int=1), 1, 'h', 1)\n"
         "os.path.exists('/begin-counting')\n"
         f"for seq in range({commits}):\n"
-        "    with writer.begin(): assert engines.begin_batch(writer, UUID(int=1), epoch, seq)\n"
+        "    with writer.begin(): assert engines.begin_batch(writer, UUID(int=1), epoch, seq, 2)\n"
         "os.path.exists('/end-counting')\n"
         "os._exit(0)\n"
     )

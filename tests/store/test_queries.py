@@ -13,9 +13,9 @@ from interlock.model.changes import Change
 from interlock.model.errors import Bug
 from interlock.model.records import EntityRecord, EntityRefRecord, SignalRecord
 from interlock.model.refs import Ref
-from interlock.model.states import StepStatus, TaskState
+from interlock.model.states import Result, State, StepStatus, TaskState
 from interlock.store.database import Database
-from interlock.store.queries import engines, entities, flows, jobs, leftovers, locks, signals, tasks
+from interlock.store.queries import deadlines, engines, entities, flows, jobs, leftovers, locks, signals, tasks
 from interlock.store.queries.rows import PIECE
 from interlock.store.statements import execute
 from interlock.store.tables import engines as engines_table
@@ -62,11 +62,11 @@ def test_a_new_engine_ends_the_old_ones_and_is_fenced_by_its_epoch(database: Dat
     writer = database.writer()
     with writer.begin():
         assert engines.register(writer, ONE, 10, "a", 100) == 1
-        assert engines.begin_batch(writer, ONE, 1, 0)
-        assert engines.begin_batch(writer, ONE, 1, 1)
+        assert engines.begin_batch(writer, ONE, 1, 0, 11)
+        assert engines.begin_batch(writer, ONE, 1, 1, 12)
         assert engines.register(writer, TWO, 20, "b", 200) == 2
         rows = writer.execute(select(engines_table).order_by(engines_table.c.epoch)).all()
-    assert rows == [(ONE, 1, 2, 10, 20, "a", 100, None), (TWO, 2, 0, 20, None, "b", 200, None)]
+    assert rows == [(ONE, 1, 2, 10, 20, "a", 100, 12), (TWO, 2, 0, 20, None, "b", 200, 20)]
 
 
 @pytest.mark.parametrize(("engine", "epoch", "seq"), [(ONE, 1, 0), (TWO, 1, 0), (TWO, 2, 1), (UUID(int=9), 2, 0)])
@@ -76,7 +76,7 @@ def test_a_batch_of_another_begins_nothing(database: Database, engine: UUID, epo
         engines.register(writer, ONE, 10, "a", 100)
         engines.register(writer, TWO, 20, "b", 200)
         before = writer.execute(text("SELECT * FROM engines")).all()
-        assert not engines.begin_batch(writer, engine, epoch, seq)
+        assert not engines.begin_batch(writer, engine, epoch, seq, 21)
         assert writer.execute(text("SELECT * FROM engines")).all() == before
 
 
@@ -86,8 +86,42 @@ def test_an_engine_that_stopped_begins_nothing(database: Database) -> None:
         engines.register(writer, ONE, 10, "a", 100)
         engines.end(writer, ONE, 11)
         engines.end(writer, ONE, 12)
-        assert not engines.begin_batch(writer, ONE, 1, 0)
+        assert not engines.begin_batch(writer, ONE, 1, 0, 13)
         assert writer.execute(text("SELECT ended_at FROM engines")).all() == [(11,)]
+
+
+def test_who_was_seen_last_is_the_latest_engine(database: Database) -> None:
+    writer = database.writer()
+    with writer.begin():
+        assert engines.last_seen(writer) is None
+        engines.register(writer, TWO, 30, "a", 100)
+        engines.register(writer, ONE, 20, "b", 200)  # the clock was set back meanwhile
+        assert engines.last_seen(writer) == 20
+        engines.begin_batch(writer, ONE, 2, 0, 21)
+        assert engines.last_seen(writer) == 21
+        engines.end(writer, ONE, 22)
+        assert engines.last_seen(writer) == 22
+
+
+def test_the_deadlines_of_what_has_not_ended_are_moved(database: Database) -> None:
+    job = replace(JOB, id=ONE, ended_at=None, result=None, status=StepStatus.STARTED, idempotency_key=None)
+    root = replace(
+        ROOT, id=ONE, flow_id=ONE, state=State.EXECUTING, result=None, ended_at=None, ended_seq=None, deadline_at=50
+    )
+    over = replace(
+        root, id=TWO, parent_id=ONE, depth=1, state=State.ENDED, result=Result.SUCCEEDED, ended_at=9, ended_seq=1
+    )
+    free = replace(root, id=UUID(int=3), parent_id=ONE, depth=1, position=1, deadline_at=None)
+    waiting = replace(PLACEHOLDER, id=UUID(int=4), flow_id=ONE, command_id=ONE, undoes=None, deadline_at=60)
+    done = replace(OVER, id=UUID(int=5), flow_id=ONE, command_id=ONE, undoes=None, deadline_at=60)
+    insert(database, [job, root, over, free, waiting, done])
+    writer = database.writer()
+    with writer.begin():
+        deadlines.move(writer, -7)
+    with database.reader() as reader:
+        [rows] = flows.load(reader, [ONE])
+    assert {row.id: row for row in rows.commands} == {ONE: replace(root, deadline_at=43), TWO: over, free.id: free}
+    assert {row.id: row for row in rows.tasks} == {waiting.id: replace(waiting, deadline_at=53), done.id: done}
 
 
 def test_unfinished_flows_come_oldest_first(database: Database) -> None:

@@ -80,8 +80,11 @@ class ScriptedHost:
         stand = self.tasks.get(host_task_id)
         return None if stand is None else REPORTS[stand]
 
-    async def forbid_or_get(self, task: TaskRecord, term: int) -> Report | None:
+    async def forbid_or_get(self, task: TaskRecord, term: int, *, for_good: bool = False) -> Report | None:
         return await self.report(str(task.id))
+
+    async def stop(self, task: TaskRecord, term: int) -> None:
+        """It goes on all the same."""
 
     async def clear(self, task: TaskRecord, term: int) -> None:
         if self.tasks.pop(str(task.host_task_id), None) is None:

@@ -97,6 +97,7 @@ CALLS = [
     verbs.StoragePoolFinalizeMerge(storagepoolID=A, subchainInfo=CHAIN),
     verbs.SdmCopyData(job_id=A, source=end(C), destination=end(D, generation=3)),
     verbs.SdmMerge(job_id=A, subchain_info=CHAIN),
+    verbs.TaskForbidOrGet(taskID=A, flow=B, term=7, forGood=True),
 ]
 
 

@@ -49,6 +49,7 @@ FAILURE = Failure(
             268,
             "look at h1",
             True,
+            Outcome.FAILED,
         ),
     ),
 )
@@ -70,7 +71,7 @@ failed_command = CommandRecord(
 running_command = CommandRecord(
     RUNNING_JOB, RUNNING_JOB, None, "ticket-2", "vm.remove", 2, "{}", (VM,), "Remove VM web1", 0,
     Role.FORWARD, "vm.remove", 0, (), None, 1, False, START + 10 * SECOND, state=State.EXECUTING, open=1,
-    started_at=START + 10 * SECOND,
+    started_at=START + 10 * SECOND, deadline_at=START + 3610 * SECOND,
 )  # fmt: skip
 child = CommandRecord(
     CHILD, RUNNING_JOB, RUNNING_JOB, "ticket-2", "disk.remove_image", 1, "{}", (DISK,), "Remove image d1", 1,
@@ -81,7 +82,7 @@ task = TaskRecord(
     TASK, RUNNING_JOB, CHILD, "ticket-2", Role.FORWARD, None, 0, HOST, "Image.delete", "{}", (DISK,),
     True, True, None, 1, False, START + 11 * SECOND, TaskState.POLLING, host_task_id="t-1",
     host_state="running", host_result="", code=0, message="running job 1 of 1", progress=42,
-    sent_at=START + 11 * SECOND,
+    sent_at=START + 11 * SECOND, stalled_at=START + 12 * SECOND,
 )  # fmt: skip
 steps = (
     StepRecord(STEP_VALIDATING, RUNNING_JOB, None, "VALIDATING", "Validating", 0, StepStatus.FINISHED,

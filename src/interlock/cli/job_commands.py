@@ -28,6 +28,7 @@ def register(app: typer.Typer) -> None:
         epilog=examples(
             "interlock run vm.remove vm=web1 --wait",
             "interlock run vm.remove vm=web1 --plan",
+            "interlock run disk.move disk=data domain=d2 --deadline 2h",
             'interlock run vm.add name=web1 domain=d1 \'disks:=[{"size": "10GiB"}]\'',
             "interlock run host.add name=h1 address=127.0.0.1 port:=54321 --correlation-id ticket-42",
         ),
@@ -57,6 +58,12 @@ def run(
         int,
         typer.Option(min=-PRIORITY_MAX, max=PRIORITY_MAX, help="Higher comes first where commands wait for a lock."),
     ] = 0,
+    deadline: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help="How long it may take once it has begun: 90s, 15m, 2h, 1d. Then it is stopped."
+        ),
+    ] = None,
     output: Output = None,
 ) -> None:
     """Submit a command; prints the job's id."""
@@ -73,6 +80,7 @@ def run(
         "correlation_id": correlation_id,
         "idempotency_key": idempotency_key or str(uuid.uuid4()),
         "priority": priority,
+        "timeout_s": None if deadline is None else parameters.seconds(deadline),
     }
     accepted = _submit(context.client, body)
     as_json = context.wants_json(output)

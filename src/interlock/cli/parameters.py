@@ -1,6 +1,7 @@
 """Parameters as a person types them: `key=text`, repeated for a list, `key:=json` for anything else."""
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,6 +35,14 @@ def parse(words: Sequence[str]) -> dict[str, Any]:
     if wrong:
         raise Stop(Exit.USAGE, *wrong)
     return parameters | {key: values[0] if len(values) == 1 else values for key, values in texts.items()}
+
+
+def seconds(text: str) -> float:
+    """A span of time as a person writes it: `90s`, `15m`, `2h`, `1d`. Raises Stop."""
+    found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)([smhd])", text)
+    if found is None:
+        raise Stop(Exit.USAGE, f"{text!r} is no span of time; write 90s, 15m, 2h or 1d")
+    return float(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86_400}[found[2]]
 
 
 def _not_json(word: str) -> Any:

@@ -41,6 +41,7 @@ def job(found: Json) -> None:
             "entities": ", ".join(found["refs"]),
             "parameters": _json(found["parameters"]),
             "started": clock(found["started_at"]),
+            "deadline": clock(found["commands"][0]["deadline_at"]),
             "ended": clock(found["ended_at"]),
             "took": duration(found["started_at"], found["ended_at"]),
             "result": _json(found["value"]),
@@ -132,12 +133,19 @@ def _tasks(tasks: Sequence[Json]) -> Iterator[Sequence[Any]]:
             task["id"],
             task["method"],
             task["host"],
-            task["state"],
+            _state(task),
             task["status"],
             task["result"] or task["outcome"],
             task["code"],
             task["message"],
         )
+
+
+def _state(task: Json) -> str:
+    """Its state, and what a person should know of one that has not ended."""
+    if task["outcome"] is None and task["stopping"] is not None:
+        return f"{task['state']} (to stop)"
+    return f"{task['state']} (no progress)" if task["stalled_at"] is not None else str(task["state"])
 
 
 def _section(title: str, rows: Any, headings: Sequence[str]) -> None:

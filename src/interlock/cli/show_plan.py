@@ -49,6 +49,8 @@ def _options(each: Json) -> Iterator[str]:
         yield f"group {each['pool']}{bound}{', stops on failure' if each['stop_on_failure'] else ''}"
     if each["retry"]:
         yield f"up to {each['retry']['attempts']} attempts"
+    if each["timeout_s"]:
+        yield f"stopped after {each['timeout_s']:g} s"
     if each["no_return"]:
         yield "no return"
     if each["best_effort"]:
@@ -62,6 +64,7 @@ def _lock(lock: Json) -> str:
 def _task(part: Json) -> str:
     host = "in this process" if part["host"] is None else f"on {_named(part['host'], part['host_name'])}"
     facts = [f"step {part['step']}"] if part["step"] else []
+    facts += [f"stopped after {part['timeout_s']:g} s"] if part["timeout_s"] else []
     facts += ["best effort"] if part["best_effort"] else []
     return f"task {part['method']} {host}" + (f" [{'; '.join(facts)}]" if facts else "")
 

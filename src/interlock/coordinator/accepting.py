@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from interlock.catalog import Catalog, refs_of
-from interlock.command import Command
+from interlock.command import Command, CommandType
 from interlock.coordinator.snapshot import Snapshot
 from interlock.core import narration
 from interlock.core.flow import Flow
@@ -16,6 +16,7 @@ from interlock.model.calls import NO_CONTEXT, Context
 from interlock.model.errors import InvalidInput, KeyReused, Missing
 from interlock.model.layout import Options
 from interlock.model.locks import PRIORITY_MAX
+from interlock.model.plan import require_possible
 from interlock.model.records import CommandRecord, JobRecord, Role
 from interlock.model.refs import Ref
 from interlock.model.replacing import replace
@@ -44,6 +45,8 @@ class Submission:
     #: the job that it comes after; `whatever_end`: that need not succeed
     after_job: UUID | None = None
     whatever_end: bool = False
+    #: seconds that it may take from when it begins; None = what its class says
+    timeout_s: float | None = None
 
 
 def submission(
@@ -55,12 +58,14 @@ def submission(
     user: str = "",
     priority: int = 0,
     context: Context = NO_CONTEXT,
+    timeout_s: float | None = None,
 ) -> Submission:
     """A submission with new ids, as far as it can be checked without the database. Raises InvalidInput."""
     id = new_id()
     return Submission(
         id, (new_id(), new_id(), new_id()), catalog.checked(command), _checked_correlation(correlation_id, id),
         _checked_key(idempotency_key), _checked_user(user), _checked_priority(priority), _checked_context(context),
+        timeout_s=_checked_timeout(timeout_s),
     )  # fmt: skip
 
 
@@ -114,11 +119,8 @@ def accept(
         weight=1,
         best_effort=False,
         created_at=now,
-        options_json=Options(ends_by_entity=kind.ends is Ends.BY_ENTITY).to_json(),
+        options_json=_options(submission, kind).to_json(),
     )
-    if submission.after_job is not None:
-        options = Options(after_job=str(submission.after_job), whatever_end=submission.whatever_end)
-        record = replace(record, options_json=options.to_json())
     record = replace(record, title=submission.context.title or title_of(command, record))
     monitored = submission.context.monitored
     flow.put_command(record)
@@ -142,6 +144,16 @@ def accept(
     )
     narration.open_job(flow, submission.step_ids, now)
     return record
+
+
+def _options(submission: Submission, kind: CommandType) -> Options:
+    former = submission.after_job
+    return Options(
+        after_job=None if former is None else str(former),
+        whatever_end=submission.whatever_end,
+        ends_by_entity=kind.ends is Ends.BY_ENTITY,
+        timeout_s=submission.timeout_s or kind.timeout_s,
+    )
 
 
 def unique_refs(command: Command[Any]) -> tuple[Ref[Any], ...]:
@@ -189,6 +201,15 @@ def _checked_priority(given: int) -> int:
     """What comes before what. Raises InvalidInput."""
     if abs(given) > PRIORITY_MAX:
         raise InvalidInput(f"the priority {given} is not between -{PRIORITY_MAX} and {PRIORITY_MAX}")
+    return given
+
+
+def _checked_timeout(given: float | None) -> float | None:
+    """How long it may take. Raises InvalidInput."""
+    try:
+        require_possible(given)
+    except ValueError as error:
+        raise InvalidInput(str(error)) from None
     return given
 
 

@@ -45,7 +45,7 @@ class Acting:
         self._engine: Engine | None = None
         self._watches: dict[Ref[Any], HostWatch] = {}
         self._running: dict[Ref[Any], asyncio.Task[None]] = {}
-        self._local = LocalTasks(catalog, keyring, self._tell)
+        self._local = LocalTasks(catalog, keyring, self._tell, patience.stop_s)
         self._waiting = waiting
         self._stopped = False
 

@@ -1,7 +1,7 @@
 """The coordinator: opens a database, takes over what is unfinished, accepts commands, says how they ended."""
 
 import asyncio
-from collections.abc import AsyncIterator, Container, Mapping
+from collections.abc import AsyncIterator, Container
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,7 +15,6 @@ from interlock.clock import Clock, SystemClock
 from interlock.coordinator import answers, leftovers, outside, recovery, settling
 from interlock.coordinator.change_set import ChangeSet
 from interlock.coordinator.closing import to_the_end
-from interlock.coordinator.job import Job
 from interlock.coordinator.settings import Settings
 from interlock.coordinator.snapshot import Snapshot
 from interlock.coordinator.submitting import Submitting
@@ -121,23 +120,6 @@ class Coordinator(Submitting):
             job_id,
             lambda flow: answers.answer(flow, given, self.catalog, self._keyring, self._clock),
             lambda connection: recovery.load(connection, job_id),
-        )
-
-    async def submit_input(
-        self,
-        name: str,
-        parameters: Mapping[str, Any],
-        *,
-        version: int | None = None,
-        correlation_id: str | None = None,
-        idempotency_key: str | None = None,
-        user: str = "",
-        priority: int = 0,
-    ) -> Job[Any]:
-        """As `submit`, from what a person wrote: names are resolved wherever a ref is asked for."""
-        command = self._from_input(name, parameters, version)
-        return await self.submit(
-            command, correlation_id=correlation_id, idempotency_key=idempotency_key, user=user, priority=priority
         )
 
     async def questions(self, job_id: UUID) -> list[dict[str, Any]]:

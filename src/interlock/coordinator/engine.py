@@ -76,8 +76,8 @@ class Engine:
         self._stopped = False
         self._workers = Workers(database, clock, self._ran, workers)
         self._trials = Trials(self._schedule)
-        self._waking = Waking(clock, self.tell, self._is_holder)
-        self.writer = Writer(database, owner, self._from_writer, self._from_broken_writer, sets_max=sets_max)
+        self._waking = Waking(clock, self.tell, self._touch, self._is_holder)
+        self.writer = Writer(database, owner, clock, self._from_writer, self._from_broken_writer, sets_max=sets_max)
         self.failed: asyncio.Future[None] = self._loop.create_future()
 
     def start(self) -> None:
@@ -180,6 +180,12 @@ class Engine:
         slot = self._slots.get(flow_id)
         root = slot.flow.commands.get(flow_id) if slot is not None else None
         return slot is not None and (root is None or root.state is not State.ENDED)
+
+    def _touch(self, flow_id: UUID) -> None:
+        """Commits that the flow is in this engine's care."""
+        slot = self._slots[flow_id]
+        slot.errands.append(Asked(lambda flow: flow.put_job(flow.job)))
+        self._schedule(slot)
 
     def _is_holder(self, flow_id: UUID) -> bool:
         slot = self._slots.get(flow_id)
@@ -334,7 +340,7 @@ class Engine:
         for change in change_set.changes:
             if isinstance(change.new, TaskRecord) and wants_action(change):
                 self._actor.task_stored(change.new, flow.job.term, fresh=never_sent(change))
-        self._waking.stored(change_set.changes)
+        self._waking.stored(flow, change_set.changes)
         for born in change_set.born:
             self._begin(born)
         if change_set.later:

@@ -11,11 +11,19 @@ from uuid import UUID
 import structlog
 
 from interlock.clock import Clock
-from interlock.coordinator.watched import TO_CLEAR, Patience, Watched, overdue
-from interlock.core.facts import Fact, TaskAnswered, TaskBound, TaskCleared, TaskEnded, TaskProgressed
+from interlock.coordinator import starting
+from interlock.coordinator.watched import (
+    TO_CLEAR,
+    Patience,
+    Watched,
+    is_to_be_asked,
+    never_begun,
+    out_of_patience,
+    overdue,
+)
+from interlock.core.facts import Fact, TaskCleared, TaskEnded, TaskProgressed
 from interlock.core.polling import Backoff
 from interlock.hosts.backend import (
-    Answered,
     HostLink,
     HostRefused,
     NotNow,
@@ -53,6 +61,8 @@ class HostWatch:
         self._patience = patience
         self._to_do: dict[UUID, Watched] = {}
         self._running: dict[UUID, Watched] = {}
+        #: those for which a call is under way, or which pause before the next
+        self._at_work: dict[UUID, Watched] = {}
         #: tasks to be left as soon as the call for them that is under way is over
         self._left: set[UUID] = set()
         self._wake = asyncio.Event()
@@ -61,6 +71,8 @@ class HostWatch:
         self._backoff = Backoff(patience.poll_s_min, patience.poll_s_max)
         self._retry = Backoff(0.2, patience.poll_s_max)
         self._look_at_s = 0.0
+        #: for how long this host was observed: time passes only from one of its answers to the next
+        self._observed_s = self._looked_s = 0.0
         self.last_error: str | None = None
 
     # what others see --------------------------------------------------------------------------------
@@ -83,12 +95,23 @@ class HostWatch:
         }
 
     def take(self, task: TaskRecord, term: int, *, fresh: bool) -> None:
-        """A stored task: to be started, watched, or cleared."""
+        """A stored task: to be started, watched, stopped, or cleared."""
+        at_work = self._at_work.get(task.id)
+        if at_work is not None:  # it is to be stopped: seen to when the call is over
+            at_work.task = task
+            return
         known = self._to_do.pop(task.id, None) or self._running.pop(task.id, None)
         fresh = task.incarnation is None or (known.fresh if known is not None else fresh)
         now_s = self._clock.monotonic_s()
         watched = Watched(task, term, fresh and task.state is TaskState.INITIALIZING, now_s, now_s)
-        if task.state is TaskState.POLLING:
+        watched.quiet_since_s, watched.is_stalled = self._observed_s, task.stalled_at is not None
+        self._take(watched)
+
+    def _take(self, watched: Watched) -> None:
+        task, fact = watched.task, never_begun(watched)
+        if fact is not None:
+            self._drop(task, fact)
+        elif task.state is TaskState.POLLING:
             self._running[task.id] = watched
             self._poke = True
         else:
@@ -157,7 +180,7 @@ class HostWatch:
         self._wake.set()
 
     async def _session(self, link: HostLink) -> None:
-        self._poke = True
+        self._poke, self._looked_s = True, self._clock.monotonic_s()
         closed = asyncio.ensure_future(link.wait_closed())
         slots = asyncio.Semaphore(CALLS_MAX)
         try:
@@ -168,12 +191,17 @@ class HostWatch:
                     for watched in list(self._to_do.values()):
                         await slots.acquire()
                         if self._to_do.pop(watched.task.id, None) is not None:
+                            self._at_work[watched.task.id] = watched
                             group.create_task(self._do(link, watched, slots))
                         else:
                             slots.release()
                     if self._running and (self._poke or self._clock.monotonic_s() >= self._look_at_s):
                         await self._look(link)
                         self._look_at_s = self._clock.monotonic_s() + self._backoff.next()
+                    for watched in [each for each in self._running.values() if is_to_be_asked(each, link)]:
+                        await slots.acquire()
+                        watched.asked_by = link
+                        group.create_task(self._stop(link, watched, slots))
                     await self._pause(closed)
         finally:
             closed.cancel()
@@ -196,7 +224,7 @@ class HostWatch:
             if task.state in TO_CLEAR:
                 await self._clear(link, watched)
             else:
-                self._tell(task.flow_id, await self._start(link, watched))
+                self._tell(task.flow_id, await starting.start(link, watched))
                 self._left.discard(task.id)
             self._heard()
         except NotNow as error:
@@ -206,50 +234,31 @@ class HostWatch:
             self._again(watched, error)
         except HostRefused as refused:
             self._heard()
-            self._tell(task.flow_id, _refused(watched, refused))
+            self._tell(task.flow_id, starting.refused(watched, refused))
+        except asyncio.CancelledError:
+            self._to_do.setdefault(task.id, watched)
+            raise
         except Exception as error:
             self._unexpected(watched, error)
         finally:
             slots.release()
-
-    async def _start(self, link: HostLink, watched: Watched) -> Fact:
-        """Sends a start; what may have been sent before is first asked about (see design.md §4)."""
-        task = watched.task
-        if task.incarnation is None:
-            return TaskBound(task.id, link.incarnation)
-        if task.incarnation != link.incarnation:
-            return self._other_journal(watched)
-        if not watched.harmless:
-            if not link.dedupes:
-                words = "it may have been started before the connection was lost, and a stock host cannot tell"
-                return TaskEnded(task.id, Outcome.UNKNOWN, message=words)
-            known = await link.forbid_or_get(task, watched.term)
-            if known is not None and task.is_async:
-                return TaskAnswered(task.id, link.known_as(task))
-        was_fresh, watched.fresh = watched.fresh, False
-        try:
-            answer = await link.start(task, watched.term)
-        except (NotSent, NotNow):
-            watched.fresh = was_fresh
-            raise
-        except HostRefused as refused:
-            return TaskEnded(task.id, refused.outcome, code=refused.code, message=refused.message)
-        if isinstance(answer, Answered):
-            return TaskEnded(task.id, Outcome.SUCCEEDED, message="answered", answer_json=answer.answer_json)
-        return TaskAnswered(task.id, answer.host_task_id)
+            if not watched.is_paused:
+                del self._at_work[task.id]
 
     def _again(self, watched: Watched, error: Exception) -> None:
         """To be tried once more, after a pause, in this connection or the next. The pause takes no call's place."""
         _log.info("host_call_unanswered", host=str(self.host), task=str(watched.task.id), reason=str(error))
         self.last_error = str(error)
+        watched.is_paused = True
         asyncio.get_running_loop().call_later(self._patience.poll_s_min, self._back, watched)
 
     def _back(self, watched: Watched) -> None:
+        watched.is_paused = False
+        del self._at_work[watched.task.id]
         if watched.task.id in self._left:
             self._left.remove(watched.task.id)
             return
-        self._to_do.setdefault(watched.task.id, watched)
-        self._wake.set()
+        self._take(watched)
 
     def _unexpected(self, watched: Watched, error: Exception) -> None:
         """An error that nobody expected, of the host's answer or of ours: bounded, and the task gets an end."""
@@ -259,14 +268,7 @@ class HostWatch:
             self._again(watched, error)
             return
         words = f"{type(error).__name__}: {error}"
-        self._tell(watched.task.flow_id, _refused(watched, HostRefused(0, words, Outcome.REFUSED)))
-
-    def _other_journal(self, watched: Watched) -> TaskEnded:
-        task = watched.task
-        words = f"{self.host} has another journal now than when the task was named"
-        if watched.harmless:
-            return TaskEnded(task.id, Outcome.REFUSED, message=f"{words}; it did nothing, submit again")
-        return TaskEnded(task.id, Outcome.LOST, message=f"{words}; it may have run")
+        self._tell(watched.task.flow_id, starting.refused(watched, HostRefused(0, words, Outcome.REFUSED)))
 
     async def _clear(self, link: HostLink, watched: Watched) -> None:
         task = watched.task
@@ -295,12 +297,19 @@ class HostWatch:
             self.last_error = str(error)
             return
         self._heard()
+        self._observe()
         for watched in before:
             report = reports.get(watched.task.host_task_id or "")
             if report is not None:
                 self._judge(watched, report)
             else:
                 await self._ask(link, watched)
+
+    def _observe(self) -> None:
+        """Time passes for this host. A long gap was none of its making: this process slept, or nothing was watched."""
+        now_s = self._clock.monotonic_s()
+        self._observed_s += min(now_s - self._looked_s, 2 * self._patience.poll_s_max)
+        self._looked_s = now_s
 
     async def _ask(self, link: HostLink, watched: Watched) -> None:
         """The targeted question about a task that the list did not show; one that fails concerns no other."""
@@ -324,8 +333,37 @@ class HostWatch:
         if report.outcome is not None:
             said = (report.host_state, report.host_result, report.code, report.message)
             self._drop(task, TaskEnded(task.id, report.outcome, *said))
-        elif self._backoff.note(task.id, (report.host_state, report.progress)):
+            return
+        watched.is_seen = True
+        if self._backoff.note(task.id, (report.host_state, report.progress, report.message)):
+            watched.quiet_since_s, watched.is_stalled = self._observed_s, False
             self._tell(task.flow_id, TaskProgressed(task.id, report.host_state, report.progress, report.message))
+        fact = out_of_patience(watched, report, self._observed_s, self._patience)
+        if isinstance(fact, TaskEnded):
+            self._drop(task, fact)
+        elif fact is not None:
+            watched.is_stalled = True
+            self._tell(task.flow_id, fact)
+
+    async def _stop(self, link: HostLink, watched: Watched, slots: asyncio.Semaphore) -> None:
+        """Asks the host to stop a task. Where the answer does not come it is asked again after the next look."""
+        task = watched.task
+        if watched.asked_since_s is None:
+            watched.asked_since_s = self._observed_s
+        try:
+            await link.stop(task, watched.term)
+            self._pushed()
+        except (NotSent, Unanswered, NotNow) as error:
+            watched.asked_by, watched.is_seen = None, False
+            _log.info("host_call_unanswered", host=str(self.host), task=str(task.id), reason=str(error))
+        except HostRefused as refused:
+            watched.stop_refused = refused.message
+            _log.info("stop_refused", host=str(self.host), task=str(task.id), reason=refused.message)
+        except Exception as error:
+            watched.stop_refused = f"{type(error).__name__}: {error}"
+            _log.error("host_call_failed", host=str(self.host), task=str(task.id), exc_info=error)
+        finally:
+            slots.release()
 
     def _drop(self, task: TaskRecord, fact: Fact) -> None:
         """The task needs no more watching; it comes back through `take` if there is more to do."""
@@ -333,12 +371,3 @@ class HostWatch:
         self._running.pop(task.id, None)
         self._backoff.forget(task.id)
         self._tell(task.flow_id, fact)
-
-
-def _refused(watched: Watched, refused: HostRefused) -> Fact:
-    """The end of what the host will not do: without effect only where that is certain."""
-    task = watched.task
-    if task.state in TO_CLEAR:
-        return TaskCleared(task.id, ok=False)
-    outcome = refused.outcome if watched.harmless else Outcome.UNKNOWN
-    return TaskEnded(task.id, outcome, code=refused.code, message=refused.message)

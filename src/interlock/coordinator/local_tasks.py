@@ -3,7 +3,9 @@
 import asyncio
 import inspect
 import json
+from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import structlog
 
@@ -21,19 +23,37 @@ RUNNING_MAX = 256
 _log = structlog.get_logger(__name__)
 
 
-class LocalTasks:
-    """Plain functions run in threads, coroutine functions in the loop."""
+@dataclass
+class _Running:
+    """A function that runs, or waits for its turn. A thread that has begun cannot be ended from outside."""
 
-    def __init__(self, catalog: Catalog, keyring: Keyring, tell: Tell) -> None:
+    running: asyncio.Task[None]
+    in_thread: bool
+    has_begun: bool = False
+    is_stopping: bool = False
+    #: fires where it has not ended although it was to stop
+    grace: asyncio.TimerHandle | None = None
+
+
+class LocalTasks:
+    """Plain functions run in threads, coroutine functions in the loop. What is to stop and has not ended within
+    `stop_s` is of unknown fate."""
+
+    def __init__(self, catalog: Catalog, keyring: Keyring, tell: Tell, stop_s: float) -> None:
         self._keyring = keyring
         self._catalog = catalog
         self._tell = tell
+        self._stop_s = stop_s
         self._slots = asyncio.Semaphore(RUNNING_MAX)
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: dict[UUID, _Running] = {}
         self._stopped = False
 
     def take(self, task: TaskRecord, *, fresh: bool) -> None:
-        """Runs a new task; one that a crash interrupted is run again where that is declared harmless."""
+        """Runs a new task, or stops one that is to stop; one that a crash interrupted is run again where that is
+        declared harmless."""
+        if task.id in self._running:
+            self._stop(task, self._running[task.id])
+            return
         function = self._catalog.functions.get(task.method)
         if function is None and fresh:
             words = f"there is no local function {task.method!r}; register it in the catalog"
@@ -41,24 +61,49 @@ class LocalTasks:
         elif function is None or (not fresh and not function.repeatable):
             words = f"{task.method} was interrupted by a crash and is not marked repeatable; it may have run"
             self._tell(task.flow_id, TaskEnded(task.id, Outcome.LOST, message=words))
+        elif task.stopping is not None:
+            self._tell(task.flow_id, TaskEnded(task.id, Outcome.EXPIRED, message="it was stopped, and is not begun"))
         else:
             running = asyncio.get_running_loop().create_task(self._run(task))
-            self._running.add(running)
-            running.add_done_callback(self._running.discard)
+            in_thread = not inspect.iscoroutinefunction(function.function)
+            self._running[task.id] = _Running(running, in_thread)
+            running.add_done_callback(lambda _: self._over(task))
+
+    def _stop(self, task: TaskRecord, entry: _Running) -> None:
+        if entry.is_stopping:
+            return
+        entry.is_stopping = True
+        if not (entry.in_thread and entry.has_begun):
+            entry.running.cancel()
+        entry.grace = asyncio.get_running_loop().call_later(self._stop_s, self._give_up, task)
+
+    def _give_up(self, task: TaskRecord) -> None:
+        words = f"it was to stop and has not ended within {self._stop_s:g} s; it may still run in this process"
+        self._tell(task.flow_id, TaskEnded(task.id, Outcome.UNKNOWN, message=words))
+
+    def _over(self, task: TaskRecord) -> None:
+        entry = self._running.pop(task.id)
+        if entry.grace is not None:
+            entry.grace.cancel()
+        if entry.running.cancelled() and not self._stopped:
+            self._tell(task.flow_id, TaskEnded(task.id, Outcome.EXPIRED, message="it was stopped before it began"))
 
     async def stop(self) -> None:
         """Cancels what runs; the next engine finds it interrupted."""
         self._stopped = True
-        for running in self._running:
-            running.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+        running = [entry.running for entry in self._running.values()]
+        for each in running:
+            each.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
 
     async def _run(self, task: TaskRecord) -> None:
+        entry = self._running[task.id]
         async with self._slots:
-            fact = await self._call(task)
+            entry.has_begun = True
+            fact = await self._call(task, entry)
         self._tell(task.flow_id, fact)
 
-    async def _call(self, task: TaskRecord) -> TaskEnded:
+    async def _call(self, task: TaskRecord, entry: _Running) -> TaskEnded:
         function = self._catalog.functions[task.method].function
         try:
             arguments: dict[str, Any] = load_sealed(task.arguments_json, self._keyring)
@@ -70,6 +115,8 @@ class LocalTasks:
         except (Exception, asyncio.CancelledError, SystemExit) as error:
             if self._stopped and isinstance(error, asyncio.CancelledError):
                 raise
+            if entry.is_stopping and isinstance(error, asyncio.CancelledError):
+                return TaskEnded(task.id, Outcome.EXPIRED, message="its coroutine was cancelled")
             _log.info("local_function_raised", function=task.method, task=str(task.id), exc_info=error)
             return TaskEnded(task.id, Outcome.FAILED, message=legible(f"{type(error).__name__}: {error}"))
         return TaskEnded(task.id, Outcome.SUCCEEDED, answer_json=answer_json, message="returned")

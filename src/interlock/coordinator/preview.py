@@ -62,6 +62,7 @@ class PreviewTask:
     host_name: str | None
     step: str | None
     best_effort: bool
+    timeout_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,7 @@ class PreviewCommand:
     best_effort: bool
     locks: tuple[PreviewLock, ...]
     parts: tuple["PreviewCommand | PreviewTask", ...]
+    timeout_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +153,7 @@ class _Tree:
             tuple(each.key for each in before if each is not None),
             options.choice, options.pool, options.at_most, options.stop_on_failure, options.retry, options.no_return,
             row.best_effort, tuple(map(self._lock, self._locks.get(row.id, ()))), tuple(parts),
+            options.timeout_s,
         )  # fmt: skip
 
     def _begins(self, row: CommandRecord) -> Begins:
@@ -164,7 +167,8 @@ class _Tree:
 
     def _task(self, row: TaskRecord) -> PreviewTask:
         name = None if row.host is None else self._name(row.host)
-        return PreviewTask(row.method, row.host, name, row.step, row.best_effort)
+        timeout_s = None if row.deadline_at is None else (row.deadline_at - row.created_at) / 1e6
+        return PreviewTask(row.method, row.host, name, row.step, row.best_effort, timeout_s)
 
     def _lock(self, row: LockRecord | TicketRecord) -> PreviewLock:
         return PreviewLock(row.ref, self._name(row.ref), row.mode, isinstance(row, LockRecord))

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from uuid import UUID
 
 from interlock.clock import Clock
+from interlock.core.flow import Flow
 from interlock.model.records import CommandRecord
 
 #: seconds between two looks at a far time, since the wall clock may jump
@@ -22,6 +23,12 @@ class Retries:
     def stop(self) -> None:
         for timer in self._timers.values():
             timer.cancel()
+
+    def take_up(self, flow: Flow) -> None:
+        """A flow goes on in this engine."""
+        for command in flow.commands.values():
+            if command.retry_at is not None:
+                self.later(command)
 
     def later(self, command: CommandRecord) -> None:
         """Looks at the command at its `retry_at`."""

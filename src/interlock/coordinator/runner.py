@@ -368,6 +368,7 @@ class Runner:
             accepting.unique_refs(command),
             self._title(command, self._flow.root),
             kind.ends,
+            kind.timeout_s,
         )
 
     def _dump_arguments(self, work: TaskWork) -> str:

@@ -75,15 +75,17 @@ class Submitting:
         idempotency_key: str | None = None,
         user: str = "",
         priority: int = 0,
+        timeout_s: float | None = None,
         context: Context = NO_CONTEXT,
     ) -> Job[R]:
         """Accepts a command: returns after the commit that made it, or raises Refused (InvalidInput, Missing,
         KeyReused, or with the `job_id` of the job that shows the refusal). Of commands that wait for one lock the
-        one of higher `priority` (-10 to 10) comes first; a minute of waiting makes up for one level."""
+        one of higher `priority` (-10 to 10) comes first; a minute of waiting makes up for one level. Once it has
+        begun it may take `timeout_s` (default: what its class says), then it is stopped."""
         self._check_works()
         wanted = submission(
             self.catalog, command, correlation_id=correlation_id, idempotency_key=idempotency_key, user=user,
-            priority=priority, context=context,
+            priority=priority, timeout_s=timeout_s, context=context,
         )  # fmt: skip
         try:
             job_id, repeated = await self._in_turn(lambda: self._engine.submit(wanted)), False
@@ -100,6 +102,25 @@ class Submitting:
             return await asyncio.shield(begin())
         finally:
             self._submitting -= 1
+
+    async def submit_input(
+        self,
+        name: str,
+        parameters: Mapping[str, Any],
+        *,
+        version: int | None = None,
+        correlation_id: str | None = None,
+        idempotency_key: str | None = None,
+        user: str = "",
+        priority: int = 0,
+        timeout_s: float | None = None,
+    ) -> Job[Any]:
+        """As `submit`, from what a person wrote: names are resolved wherever a ref is asked for."""
+        command = self._from_input(name, parameters, version)
+        return await self.submit(
+            command, correlation_id=correlation_id, idempotency_key=idempotency_key, user=user, priority=priority,
+            timeout_s=timeout_s,
+        )  # fmt: skip
 
     async def submit_all(
         self,

@@ -1,15 +1,12 @@
 """Supervision: one engine after another, each started from the rows, as long as the coordinator is open."""
 
 import asyncio
-import os
-import socket
 
 import structlog
 
-from interlock import failpoints
 from interlock.catalog import Catalog
 from interlock.clock import Clock
-from interlock.coordinator import recovery
+from interlock.coordinator import owning, recovery
 from interlock.coordinator.acting import Acting
 from interlock.coordinator.change_set import World
 from interlock.coordinator.engine import Engine
@@ -22,7 +19,6 @@ from interlock.ids import new_id
 from interlock.model.errors import InterlockError, NotOwner
 from interlock.secrets import Keyring
 from interlock.store.database import Database
-from interlock.store.queries import engines
 
 #: how often an engine is started anew after an error of a COMMIT, before the coordinator gives up; one that
 #: has lived for LIVED_S counts as the first
@@ -76,7 +72,7 @@ class Supervision:
         if self._runs:
             await self._stop_engine()
             if not self.failed.done():
-                await asyncio.to_thread(self._say_goodbye)
+                await asyncio.to_thread(owning.say_goodbye, self._database, self._owner, self._clock)
 
     async def _start_engine(self) -> None:
         settings = self._settings
@@ -85,7 +81,7 @@ class Supervision:
             self._database, self._catalog, self._keyring, self._clock, settings.patience, connect, self._waiting
         )
         self.world = World(self._catalog, self._keyring, new_id, self.acting.incarnation_of)
-        owner, after_a_crash = await asyncio.to_thread(self._register)
+        owner, after_a_crash = await asyncio.to_thread(owning.register, self._database, self._clock)
         self._owner = owner
         self.engine = Engine(
             self._database, owner, self.world, self._clock, self.acting,
@@ -99,32 +95,11 @@ class Supervision:
             count = recovery.take_over(connection, self.engine, claimant)
         _log.info("engine_started", epoch=owner.epoch, flows_taken_over=count)
 
-    def _register(self) -> tuple[Owner, bool]:
-        """A new row of `engines`; and whether the engine before ended without saying good-bye."""
-        connection, id = self._database.writer(), new_id()
-        hit = failpoints.before("commit_register")
-        with connection.begin():
-            after_a_crash = engines.is_any_running(connection)
-            epoch = engines.register(connection, id, self._clock.now_us(), socket.gethostname(), os.getpid())
-        failpoints.after("commit_register", hit)
-        return Owner(id, epoch), after_a_crash
-
     async def _stop_engine(self) -> None:
         if self._runs:
             self._runs = False
             await self.acting.stop()
             await self.engine.stop()
-
-    def _say_goodbye(self) -> None:
-        """Nothing was cut off: the next engine need not suspect any flow."""
-        connection = self._database.writer()
-        try:
-            with connection.begin():
-                engines.end(connection, self._owner.id, self._clock.now_us())
-        except Exception as error:
-            if not self._database.is_lost(error):
-                raise
-            _log.warning("goodbye_not_said", reason=str(error))
 
     async def _supervise(self) -> None:
         """After an error of a COMMIT, or when the database was lost, nothing is judged by looking: a new engine

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from uuid import UUID
 
 from interlock.clock import Clock
+from interlock.coordinator.deadlines import Deadlines
 from interlock.coordinator.entity_waits import EntityWaits
 from interlock.coordinator.lock_waits import LockWaits
 from interlock.coordinator.retries import Retries
@@ -15,9 +16,16 @@ from interlock.model.records import CommandRecord
 
 
 class Waking:
-    """Kept from what is committed; `tell` gives a flow the fact that makes it look. Lives in the engine's loop."""
+    """Kept from what is committed; `tell` gives a flow the fact that makes it look, `touch` commits something of it.
+    Lives in the engine's loop."""
 
-    def __init__(self, clock: Clock, tell: Callable[[UUID, Fact], None], is_holder: Callable[[UUID], bool]) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        tell: Callable[[UUID, Fact], None],
+        touch: Callable[[UUID], None],
+        is_holder: Callable[[UUID], bool],
+    ) -> None:
         def look(flow_id: UUID, command_id: UUID) -> None:
             tell(flow_id, Examine(command_id))
 
@@ -25,26 +33,29 @@ class Waking:
         self._lock_waits = LockWaits(clock, look, is_holder)
         self._entity_waits = EntityWaits(look)
         self._waits = Waits(tell)
+        self._deadlines = Deadlines(tell, touch)
 
     def stop(self) -> None:
         self._lock_waits.stop()
         self._retries.stop()
+        self._deadlines.stop()
 
-    def stored(self, changes: Sequence[Change]) -> None:
-        """These changes are committed."""
+    def stored(self, flow: Flow, changes: Sequence[Change]) -> None:
+        """These changes of a flow are committed."""
         for change in changes:
             if isinstance(change.new, CommandRecord) and change.new.retry_at is not None:
                 self._retries.later(change.new)
         self._lock_waits.stored(changes)
         self._entity_waits.stored(changes)
         self._waits.stored(changes)
+        self._deadlines.stored(flow, changes)
 
     def taken_up(self, flow: Flow) -> None:
         """A stored flow goes on in this engine."""
         for command in flow.commands.values():
             self._entity_waits.note(command)
-            if command.retry_at is not None:
-                self._retries.later(command)
+        self._retries.take_up(flow)
+        self._deadlines.take_up(flow)
         for ticket in flow.tickets.values():
             self._lock_waits.add(ticket)
         for task in flow.tasks.values():

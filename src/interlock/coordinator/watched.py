@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from interlock.core.facts import TaskCleared, TaskEnded
+from interlock.core.facts import TaskCleared, TaskEnded, TaskStalled
+from interlock.hosts.backend import HostLink, Report
 from interlock.model.records import TaskRecord
 from interlock.model.states import Outcome, TaskState
 
@@ -21,6 +22,10 @@ class Patience:
     #: the first and the longest pause between two looks at a host's tasks
     poll_s_min: float = 1.0
     poll_s_max: float = 10.0
+    #: how long a host that answers may take to end a task that it was asked to stop; then its fate is unknown
+    stop_s: float = 120.0
+    #: after so long without news of a task that runs, people are told
+    stalled_s: float = 600.0
 
 
 @dataclass
@@ -37,11 +42,53 @@ class Watched:
     #: calls for it that ended in an error that nobody expected
     errors: int = 0
     clears: int = 0
+    #: between two tries of a call for it
+    is_paused: bool = False
+    #: what the host had said for as long as this is unchanged, by the time in which the host was observed
+    quiet_since_s: float = 0.0
+    is_stalled: bool = False
+    #: a report has shown it unfinished since it came into this care
+    is_seen: bool = False
+    #: the connection by which the host was asked to stop it; since when, by the time in which it was observed
+    asked_by: HostLink | None = None
+    asked_since_s: float | None = None
+    #: why the host would not
+    stop_refused: str | None = None
 
     @property
     def harmless(self) -> bool:
         """Whether nothing of it can be on the host: it was never sent, or changes nothing."""
         return self.fresh or not self.task.is_mutating
+
+
+def never_begun(watched: Watched) -> TaskEnded | None:
+    """The end of a task that is to stop and of which nothing can be on its host; None where something may be."""
+    task = watched.task
+    if task.stopping is None or task.state is not TaskState.INITIALIZING or not watched.harmless:
+        return None
+    return TaskEnded(task.id, Outcome.EXPIRED, message="it was stopped before it began")
+
+
+def is_to_be_asked(watched: Watched, link: HostLink) -> bool:
+    """Whether the host is to be asked to stop it: only after a fresh report, since it may have ended meanwhile."""
+    return watched.task.stopping is not None and watched.is_seen and watched.asked_by is not link
+
+
+def out_of_patience(
+    watched: Watched, report: Report, observed_s: float, patience: Patience
+) -> TaskEnded | TaskStalled | None:
+    """What follows from the report of a task that has not ended; None while patience lasts."""
+    task = watched.task
+    if watched.asked_since_s is not None:
+        if observed_s - watched.asked_since_s <= patience.stop_s:
+            return None
+        words = f"{task.host} was asked to stop it and has not ended it within {patience.stop_s:g} s"
+        why = f" ({watched.stop_refused})" if watched.stop_refused else ""
+        return TaskEnded(task.id, Outcome.UNKNOWN, report.host_state, message=words + why)
+    quiet_s = observed_s - watched.quiet_since_s
+    if watched.is_stalled or quiet_s <= patience.stalled_s:
+        return None
+    return TaskStalled(task.id, report.host_state, report.message, quiet_s)
 
 
 def overdue(watched: Watched, now_s: float, patience: Patience, why: str) -> TaskEnded | TaskCleared | None:

@@ -104,12 +104,16 @@ class Outcome:
 
 
 def wants_action(change: Change) -> bool:
-    """Whether a stored task is new, bound, answered or ended: those are who is sent, watched, cleared."""
+    """Whether a stored task is new, bound, answered, to be stopped, or ended: there is something to do about it."""
     old, new = change.old, change.new
     assert isinstance(new, TaskRecord)
     if new.state in (TaskState.CLEARED, TaskState.CLEAR_FAILED):
         return False
-    return not isinstance(old, TaskRecord) or (old.state, old.incarnation) != (new.state, new.incarnation)
+    return not isinstance(old, TaskRecord) or _what_counts(old) != _what_counts(new)
+
+
+def _what_counts(task: TaskRecord) -> tuple[object, ...]:
+    return task.state, task.incarnation, task.stopping
 
 
 def never_sent(change: Change) -> bool:

@@ -13,6 +13,7 @@ from uuid import UUID
 from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, ProgrammingError
 
 from interlock import failpoints
+from interlock.clock import Clock
 from interlock.coordinator.checking import Checker
 from interlock.coordinator.work import Outcome, Work
 from interlock.model.errors import InterlockError, NameTaken, NotOwner
@@ -46,6 +47,7 @@ class Writer(threading.Thread):
         self,
         database: Database,
         owner: Owner,
+        clock: Clock,
         done: Callable[[Outcome], None],
         broken: Callable[[Exception], None],
         *,
@@ -55,6 +57,7 @@ class Writer(threading.Thread):
         self._database = database
         self._connection = database.writer()
         self._owner = owner
+        self._clock = clock
         self._done = done
         self._broken = broken
         self._sets_max = sets_max
@@ -118,7 +121,7 @@ class Writer(threading.Thread):
         outcome, owner = Outcome(), self._owner
         transaction = self._connection.begin()
         try:
-            if not engines.begin_batch(self._connection, owner.id, owner.epoch, owner.seq):
+            if not engines.begin_batch(self._connection, owner.id, owner.epoch, owner.seq, self._clock.now_us()):
                 raise NotOwner("another engine has taken over this database; this one stops")
             ran = [work for work in batch if not work.in_writer or self._run_here(work, outcome)]
             valid = Checker(self._connection, ran).split(outcome.conflicted)

@@ -14,6 +14,9 @@ _DONE = frozenset({TaskState.ENDED, TaskState.CLEARED, TaskState.CLEAR_FAILED})
 #: outcomes after which something may remain, or still run, on the host
 FATE_UNKNOWN = frozenset({Outcome.LOST, Outcome.UNKNOWN})
 
+#: what a person may do about what was stopped because its time was over
+EXPIRED_REMEDY = "see what took so long, or give it more time"
+
 
 def untouchable(flow: Flow) -> dict[Ref[Any], UUID]:
     """The refs that a task of unknown fate may still touch, each with the leftover that says so."""
@@ -84,16 +87,27 @@ def task_cause(flow: Flow, command: CommandRecord, task: TaskRecord) -> Cause:
         Outcome.LOST: f"{task.method} was lost: {host} does not know task {task.id}; it may have run",
         Outcome.UNKNOWN: f"the fate of {task.method} on {host} is unknown (task {task.id})",
         Outcome.REFUSED: f"{host} refused {task.method}: {task.message}",
+        Outcome.EXPIRED: f"{task.method} on {host} was stopped{_why_stopped(command, task)}",
     }.get(task.outcome or Outcome.FAILED, f"{task.method} failed on {host}: {task.message}")
+    remedy = EXPIRED_REMEDY if task.outcome is Outcome.EXPIRED else None
+    if task.id in flow.leftovers:
+        remedy = f"see what it left on {host}, then clear leftover {task.id}"
     return Cause(
         said,
         (command.title,),
         tuple(str(ref) for ref in task.refs),
         str(task.host) if task.host else None,
         task.code,
-        f"see what it left on {host}, then clear leftover {task.id}" if task.id in flow.leftovers else None,
+        remedy,
         task.id in flow.leftovers,
+        task.outcome,
     )
+
+
+def _why_stopped(command: CommandRecord, task: TaskRecord) -> str:
+    """Its own reason, unless that is its command's, which says it itself; and the words of who did it."""
+    said = dict.fromkeys(why for why in (task.stopping, task.message) if why and why != command.stopping)
+    return f": {'; '.join(said)}" if said else ""
 
 
 def _child_causes(command: CommandRecord, child: CommandRecord) -> list[Cause]:
@@ -104,7 +118,7 @@ def _child_causes(command: CommandRecord, child: CommandRecord) -> list[Cause]:
     return [
         Cause(
             cause.message, (command.title, *cause.path), cause.refs, cause.host, cause.code, cause.remedy,
-            cause.leftover,
+            cause.leftover, cause.outcome,
         )
         for cause in causes
     ]  # fmt: skip

@@ -105,6 +105,16 @@ class TaskProgressed:
 
 
 @dataclass(frozen=True, slots=True)
+class TaskStalled:
+    """The host has reported neither another state nor progress for too long; with what it last said."""
+
+    task_id: UUID
+    host_state: str
+    message: str | None
+    quiet_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class TaskEnded:
     """The task is over, or nobody can say more of it."""
 
@@ -141,6 +151,20 @@ class TaskCleared:
     ok: bool
 
 
+@dataclass(frozen=True, slots=True)
+class CommandOverdue:
+    """The time that a command was given is over."""
+
+    command_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class TaskOverdue:
+    """The time that a task was given is over."""
+
+    task_id: UUID
+
+
 #: facts that change rows
 News: TypeAlias = (
     Examine
@@ -156,8 +180,11 @@ News: TypeAlias = (
     | TaskBound
     | TaskAnswered
     | TaskProgressed
+    | TaskStalled
     | TaskEnded
     | TaskCleared
+    | CommandOverdue
+    | TaskOverdue
 )
 Fact: TypeAlias = News | Look
 

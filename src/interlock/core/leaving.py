@@ -7,7 +7,7 @@ from interlock.core.ending import untouchable
 from interlock.core.flow import Flow
 from interlock.model.errors import Bug
 from interlock.model.failure import Failure
-from interlock.model.records import CommandRecord, LeftoverRecord, Severity
+from interlock.model.records import CommandRecord, LeftoverRecord, Role, Severity
 from interlock.model.replacing import replace
 from interlock.model.states import COMMAND_MOVES, Result, State
 from interlock.model.text import legible
@@ -27,11 +27,13 @@ def end(flow: Flow, command: CommandRecord, result: Result, now: int) -> list[UU
     if command.parent_id is None:
         _close_flow(flow)
         return []
-    again = retrying.next_attempt(command, now)
+    parent = flow.commands[command.parent_id]
+    is_stopped = parent.stopping is not None and command.role is Role.FORWARD
+    again = None if is_stopped else retrying.next_attempt(command, now)
     if again is not None:
         return [_begin_anew(flow, command, again), *others]
     waiters = flow.waiters.get((*command.plan, command.position), ())
-    return [*one_less(flow, flow.commands[command.parent_id]), *waiters, *others]
+    return [*one_less(flow, parent), *waiters, *others]
 
 
 def _begin_anew(flow: Flow, command: CommandRecord, again: CommandRecord) -> UUID:

@@ -7,12 +7,13 @@ It is level-triggered: `Examine` may come at any time, any number of times, and 
 from typing import Any
 from uuid import UUID
 
-from interlock.core import compensation, leaving, lock_scopes, narration, tasks, turns
+from interlock.core import compensation, leaving, lock_scopes, narration, stopping, tasks, turns
 from interlock.core.ending import count_open, failure_of, past_return, to_undo
 from interlock.core.entity_ends import awaits_entities
 from interlock.core.facts import (
     AskEntities,
     AskFormer,
+    CommandOverdue,
     Compensate,
     Compensated,
     CompensateFailed,
@@ -35,7 +36,9 @@ from interlock.core.facts import (
     TaskBound,
     TaskCleared,
     TaskEnded,
+    TaskOverdue,
     TaskProgressed,
+    TaskStalled,
 )
 from interlock.core.flow import Flow
 from interlock.model.errors import Bug
@@ -113,8 +116,10 @@ def _take(flow: Flow, fact: News, now: int) -> list[UUID]:
             return compensation.ran(flow, fact)
         case CompensateFailed():
             return _compensate_failed(flow, fact, now)
-        case TaskBound() | TaskAnswered() | TaskProgressed() | TaskEnded() | TaskCleared():
+        case TaskBound() | TaskAnswered() | TaskProgressed() | TaskStalled() | TaskEnded() | TaskCleared():
             return tasks.reported(flow, fact, now)
+        case CommandOverdue() | TaskOverdue():
+            return stopping.overdue(flow, fact, now)
 
 
 def _examine(flow: Flow, command: CommandRecord, now: int, agenda: list[UUID]) -> list[Due]:
@@ -172,16 +177,19 @@ def _never_starts(flow: Flow, fact: NeverStarts, now: int) -> list[UUID]:
 def _executed(flow: Flow, command: CommandRecord, now: int) -> list[UUID]:
     command = move(flow, command, State.VALIDATING, now)
     command = replace(command, open=count_open(flow, command))
-    move(flow, command, State.EXECUTING, now, started_at=now)
+    timeout_s = command.options.timeout_s
+    deadline_at = None if timeout_s is None else now + round(timeout_s * 1e6)
+    move(flow, command, State.EXECUTING, now, started_at=now, deadline_at=deadline_at)
     return [command.id]
 
 
 def _execution_over(flow: Flow, command: CommandRecord, now: int) -> list[UUID]:
     failure = failure_of(flow, command)
     if failure is None:
+        command = stopping.succeeded(flow, command, now)
         lock_scopes.executed(flow, command)
         return _to_finalizing(flow, command, Phase.END_SUCCESSFULLY, now)
-    command = _failed(command, failure)
+    command = _failed(command, stopping.explained(flow, command, failure))
     narration.past_return(flow, command, past_return(flow, command), now)
     if to_undo(flow, command):
         move(flow, command, State.COMPENSATING, now, open=0)

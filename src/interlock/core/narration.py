@@ -174,6 +174,25 @@ def past_return(flow: Flow, command: CommandRecord, kept: Collection[int], now: 
         flow.add_event(now, "not_undone", words + more, Severity.WARNING, command_id=command.id)
 
 
+def deadline_passed(flow: Flow, why: str, now: int, *, command_id: UUID, task_id: UUID | None = None) -> None:
+    """The time of a command or a task is over."""
+    words = f"{why}; what has not ended of it is stopped"
+    flow.add_event(now, "deadline_passed", words, Severity.WARNING, command_id=command_id, task_id=task_id)
+
+
+def succeeded_late(
+    flow: Flow, command: CommandRecord, what: str, why: str, now: int, *, task_id: UUID | None = None
+) -> CommandRecord:
+    """What was to be stopped has succeeded all the same, and that counts; the job has ended with warnings."""
+    words = f"{what} has succeeded all the same, and counts: {why}"
+    flow.add_event(now, "succeeded_late", words, Severity.WARNING, command_id=command.id, task_id=task_id)
+    above: CommandRecord | None = command
+    while above is not None:
+        flow.put_command(replace(above, has_warnings=True))
+        above = flow.commands[above.parent_id] if above.parent_id is not None else None
+    return flow.commands[command.id]
+
+
 def raise_attention(flow: Flow, command: CommandRecord, reason: str, now: int) -> None:
     """A command needs a person: it stands first in every list, and an event says why."""
     reason = legible(reason)

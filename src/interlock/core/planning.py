@@ -10,7 +10,7 @@ from interlock.core import narration, step_tree, turns
 from interlock.core.flow import Flow
 from interlock.core.step_tree import Place
 from interlock.model.errors import Refused
-from interlock.model.layout import PlannedPart, flatten, outline, wrapped
+from interlock.model.layout import Options, PlannedPart, flatten, outline, wrapped
 from interlock.model.plan import Detached, Group, Part, Plan, TaskWork
 from interlock.model.records import CommandRecord, Role, TaskRecord, id_of_part
 from interlock.model.refs import Ref
@@ -34,6 +34,8 @@ class Described:
     refs: tuple[Ref[Any], ...]
     title: str
     ends: Ends | None = None
+    #: what the class gives it where the part says nothing
+    timeout_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ def lay_out(
     _check(parent, parts)
     shown = {position for position, _ in parent.options.outline} if role is Role.FORWARD else set()
     children: list[CommandRecord] = []
+    by_class = role is Role.FORWARD and not _mends(flow, parent)
     for planned in parts:
         if isinstance(planned.part.work, (TaskWork, Detached)):
             task = _task_row(flow, parent, planned, role, author, now, undoes)
@@ -73,7 +76,7 @@ def lay_out(
         else:
             planned = _as_stored(planned, parent.refs)
             id = id_of_part(parent.id, planned.position) if planned.position in shown else author.new_id()
-            child = _command_row(id, parent, planned, role, author, now, undoes)
+            child = _command_row(id, parent, planned, role, author, now, undoes, by_class=by_class)
             flow.put_command(child)
             narration.command_planned(flow, child)
             if child.options.outline:
@@ -131,8 +134,25 @@ def _key(part: Part, position: int, name: str) -> str:
     return part.key if part.key is not None else f"{name}#{position}"
 
 
+def _mends(flow: Flow, command: CommandRecord) -> bool:
+    """Whether it is part of undoing or of an end phase: no class gives a deadline there."""
+    while command.parent_id is not None:
+        if command.role is not Role.FORWARD:
+            return True
+        command = flow.commands[command.parent_id]
+    return False
+
+
 def _command_row(
-    id: UUID, parent: CommandRecord, planned: PlannedPart, role: Role, author: Author, now: int, undoes: UUID | None
+    id: UUID,
+    parent: CommandRecord,
+    planned: PlannedPart,
+    role: Role,
+    author: Author,
+    now: int,
+    undoes: UUID | None,
+    *,
+    by_class: bool,
 ) -> CommandRecord:
     part = planned.part
     described = author.describe(part.work)
@@ -157,8 +177,13 @@ def _command_row(
         best_effort=part.best_effort,
         created_at=now,
         undoes=undoes,
-        options_json=replace(planned.options, ends_by_entity=by_entity).to_json(),
+        options_json=_options(planned, by_entity, described.timeout_s if by_class else None).to_json(),
     )
+
+
+def _options(planned: PlannedPart, by_entity: bool, default_s: float | None) -> Options:
+    timeout_s = default_s if planned.options.timeout_s is None else planned.options.timeout_s
+    return replace(planned.options, ends_by_entity=by_entity, timeout_s=timeout_s)
 
 
 def _kept(group: Group, refs: tuple[Ref[Any], ...]) -> Group:
@@ -209,6 +234,7 @@ def _task_row(
         created_at=now,
         incarnation=author.incarnation_of(work.host) if work.host else None,
         **_waiting(flow, work.wait, author, now),
+        deadline_at=None if part.timeout_s is None else now + round(part.timeout_s * 1e6),
     )
 
 

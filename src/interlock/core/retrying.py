@@ -17,5 +17,5 @@ def next_attempt(command: CommandRecord, now: int) -> CommandRecord | None:
         command, id=command.id_of_next_attempt, attempt=command.attempt + 1, created_at=now,
         retry_at=now + round(pause_s * 1e6), state=State.PENDING, result=None, open=0, ended_seq=None,
         failure_json=None, value_json=None, phase=None, phase_ran=False, attempts=0, has_warnings=False,
-        started_at=None, ended_at=None,
+        started_at=None, ended_at=None, deadline_at=None, stopping=None,
     )  # fmt: skip

@@ -84,9 +84,12 @@ class HostLink(Protocol):
     async def report(self, host_task_id: str) -> Report | None:
         """The targeted question; None = the host does not know it."""
 
-    async def forbid_or_get(self, task: TaskRecord, term: int) -> Report | None:
-        """The task, or None after the host has closed its id to older terms (hard case 1). Only where it
-        dedupes."""
+    async def forbid_or_get(self, task: TaskRecord, term: int, *, for_good: bool = False) -> Report | None:
+        """The task, or None after the host has closed its id to older terms (hard case 1), `for_good` to all: then
+        None means that it never ran and never will. Only where it dedupes."""
+
+    async def stop(self, task: TaskRecord, term: int) -> None:
+        """Asks the host to stop a task that it knows; how it ends is read from later reports."""
 
     async def clear(self, task: TaskRecord, term: int) -> None:
         """Makes the host forget a finished task."""

@@ -49,6 +49,7 @@ from interlock.verbs import (
     TaskGetStatus,
     TaskResult,
     TaskStatus,
+    TaskStop,
     Verb,
 )
 from interlock.wire import client as wire
@@ -194,9 +195,15 @@ class VdsmHost:
             raise Unanswered(f"the jobs of the host are {type(jobs).__name__}, not an object")
         return job_report(host_task_id, jobs[host_task_id]) if host_task_id in jobs else None
 
-    async def forbid_or_get(self, task: TaskRecord, term: int) -> Report | None:
-        verb = TaskForbidOrGet(taskID=self.known_as(task), flow=str(task.flow_id), term=term)
+    async def forbid_or_get(self, task: TaskRecord, term: int, *, for_good: bool = False) -> Report | None:
+        flow, id = str(task.flow_id), self.known_as(task)
+        verb = TaskForbidOrGet(taskID=id, flow=flow, term=term, forGood=True if for_good else None)
         return await self._ask(verb, verb.taskID, task, term)
+
+    async def stop(self, task: TaskRecord, term: int) -> None:
+        assert task.host_task_id is not None
+        verb = TaskStop(taskID=task.host_task_id)
+        await self._call(verb.method, verb.wire_params(), task, term)
 
     async def clear(self, task: TaskRecord, term: int) -> None:
         assert task.host_task_id is not None

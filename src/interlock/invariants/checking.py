@@ -6,7 +6,7 @@ from itertools import islice
 
 from sqlalchemy import Connection
 
-from interlock.invariants import endings, holding, ordering, present, showing
+from interlock.invariants import endings, holding, ordering, present, showing, stopping
 
 #: how many violations of one invariant are told
 TOLD_MAX = 100
@@ -31,6 +31,7 @@ CHECKS: tuple[tuple[int, str, Callable[[Connection], Iterator[str]]], ...] = (
     (11, "no lock outlives its flow", holding.locks_outlive),
     (13, "parts run in their order", ordering.sequence_broken),
     (14, "what is undone was completed, latest first", ordering.undone_wrongly),
+    (16, "what is stopped is stopped whole", stopping.stopped_in_part),
     (18, "no orphan rows", present.orphans),
     (19, "job and steps show what the commands are", showing.shown_otherwise),
     (20, "progress is within its bounds", showing.progress_out_of_bounds),

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
+from interlock.model.states import Outcome
+
 #: how many causes a failure keeps; more are counted in the last one
 CAUSES_MAX = 100
 
@@ -20,6 +22,8 @@ class Cause:
     code: int | None = None
     remedy: str | None = None
     leftover: bool = False
+    #: how the task ended that is the reason; EXPIRED as well where a command's time was over
+    outcome: Outcome | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +40,22 @@ class Failure:
     def from_json(cls, text: str) -> "Failure":
         data = json.loads(text)
         causes = tuple(
-            Cause(**{**cause, "path": tuple(cause["path"]), "refs": tuple(cause["refs"])}) for cause in data["causes"]
+            Cause(
+                **{
+                    **cause,
+                    "path": tuple(cause["path"]),
+                    "refs": tuple(cause["refs"]),
+                    "outcome": Outcome(cause["outcome"]) if cause.get("outcome") else None,
+                }
+            )
+            for cause in data["causes"]
         )
         return cls(data["message"], causes)
+
+    def has(self, outcome: Outcome) -> bool:
+        """Whether that is how one of the causes (those that are kept) came about: LOST and EXPIRED may want ends of
+        their own."""
+        return any(cause.outcome is outcome for cause in self.causes)
 
     @classmethod
     def of(cls, message: str, causes: Iterable[Cause] = ()) -> "Failure":

@@ -34,6 +34,8 @@ class Options:
     ends_by_entity: bool = False
     #: of a group: what of it is shown before it begins
     outline: Outline = ()
+    #: how long the command may take from when it begins
+    timeout_s: float | None = None
 
     def to_json(self) -> str | None:
         """What differs from the default; None where nothing does."""
@@ -103,7 +105,8 @@ class _Layout:
     def place(self, piece: Plan, after: tuple[int, ...], options: Options) -> tuple[int, ...]:
         """Lays a piece down; returns the positions that end it (its own `after` where it is empty)."""
         if isinstance(piece, Part):
-            options = replace(options, no_return=piece.no_return, retry=piece.retry)
+            timeout_s = None if isinstance(piece.work, TaskWork) else piece.timeout_s  # a task's is its own
+            options = replace(options, no_return=piece.no_return, retry=piece.retry, timeout_s=timeout_s)
             self.parts.append(PlannedPart(piece, len(self.parts), after, options))
             return (len(self.parts) - 1,)
         if piece.order is Order.IN_TURN:
@@ -168,4 +171,4 @@ def _needs_an_end(planned: PlannedPart, waited_for: set[int]) -> bool:
 
 def wrapped(part: Part) -> Part:
     """The same task as the only part of a group, which shows in its place."""
-    return replace(part, work=Group((Part(part.work),)))
+    return replace(part, work=Group((Part(part.work, timeout_s=part.timeout_s),)), timeout_s=None)

@@ -12,6 +12,8 @@ from interlock.model.waits import Wait
 #: bounds of a part's attempts, and of the pause between two of them in seconds
 ATTEMPTS_MAX = 100
 PAUSE_S_MAX = 86_400
+#: the longest time that a part, or a job, may be given: a year
+TIMEOUT_S_MAX = 366 * 86_400
 
 
 class HostVerb(Protocol):
@@ -92,6 +94,7 @@ class Part:
     after: tuple[str, ...] = ()
     retry: Retry | None = None
     no_return: bool = False
+    timeout_s: float | None = None
 
 
 class Order(StrEnum):
@@ -128,6 +131,7 @@ def part(
     after: str | Sequence[str] = (),
     retry: Retry | None = None,
     no_return: bool = False,
+    timeout_s: float | None = None,
 ) -> Plan:
     """A piece of a plan: a command, a task (`on_host`, `local`), a wait (`until`, `signal`, `approval`, `end_of`,
     `detached`), or a group of parts that ends as one.
@@ -135,13 +139,21 @@ def part(
     `step` shows it to people under that name; `weight` is its share of the progress; with `best_effort`
     its failure does not fail the command; `key` is its stable name in the plan (default: made from
     what it is and its position); `after` names the keys of parts that must have succeeded before; with
-    `no_return`, once it has succeeded, neither it nor what came before it is undone.
+    `no_return`, once it has succeeded, neither it nor what came before it is undone; `timeout_s` is the time
+    that it may take, after which it is stopped: counted from when it begins, for each attempt anew.
     """
     if weight < 1:
         raise ValueError(f"weight {weight} of a part; it must be 1 or more")
     require_storable("the step of a part", step)
+    require_possible(timeout_s)
     keys = (after,) if isinstance(after, str) else tuple(after)
-    return Part(work, step, weight, best_effort, key, keys, retry, no_return)
+    return Part(work, step, weight, best_effort, key, keys, retry, no_return, timeout_s)
+
+
+def require_possible(timeout_s: float | None) -> None:
+    """Raises ValueError for a time that nothing can be given."""
+    if timeout_s is not None and not 0 < timeout_s <= TIMEOUT_S_MAX:
+        raise ValueError(f"a time of {timeout_s:g} s; it must be more than 0 and at most {TIMEOUT_S_MAX} s")
 
 
 def parallel(*plans: Plan, at_most: int | None = None, stop_on_failure: bool = False) -> Plan:

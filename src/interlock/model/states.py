@@ -114,7 +114,7 @@ COMMAND_MOVES: Mapping[State, Mapping[State, str]] = MappingProxyType(
     {
         State.PENDING: {
             State.VALIDATING: "its turn has come: core.lifecycle starts it",
-            State.ENDED: "a prerequisite failed, or its parent ended first: it never starts",
+            State.ENDED: "a prerequisite failed, or what it is part of is being stopped: it never starts",
         },
         State.VALIDATING: {
             State.EXECUTING: "locks are held and nothing was refused",
@@ -134,7 +134,7 @@ TASK_MOVES: Mapping[TaskState, Mapping[TaskState, str]] = MappingProxyType(
     {
         TaskState.INITIALIZING: {
             TaskState.POLLING: "the host answered the start, or knew it when asked",
-            TaskState.ENDED: "answered at once, refused, lost or unknown",
+            TaskState.ENDED: "answered at once, refused, stopped before it began, lost or unknown",
         },
         TaskState.POLLING: {TaskState.ENDED: "the host reported its end, or no longer knows it"},
         TaskState.ENDED: {

@@ -13,6 +13,7 @@ from interlock.model.calls import COMMANDS_MAX, CallOrder
 from interlock.model.decisions import Decision
 from interlock.model.errors import InvalidInput, Refused
 from interlock.model.locks import PRIORITY_MAX
+from interlock.model.plan import TIMEOUT_S_MAX
 
 #: bytes of one body
 BODY_SIZE_MAX = 1 << 20
@@ -52,6 +53,7 @@ class Submission(Body):
     correlation_id: Annotated[str, Field(pattern=CORRELATION_ID)] | None = None
     idempotency_key: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     priority: Annotated[int, Field(ge=-PRIORITY_MAX, le=PRIORITY_MAX)] = 0
+    timeout_s: Annotated[float, Field(gt=0, le=TIMEOUT_S_MAX, allow_inf_nan=False)] | None = None
 
 
 class Planning(Body):

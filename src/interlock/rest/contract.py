@@ -50,6 +50,7 @@ class Coordinating(Protocol):
         idempotency_key: str | None = None,
         user: str = "",
         priority: int = 0,
+        timeout_s: float | None = None,
     ) -> Accepted: ...
 
     async def submit_all_input(

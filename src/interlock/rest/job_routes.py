@@ -71,6 +71,7 @@ def router(coordinator: Coordinating, reading: Reading, stopping: asyncio.Event,
                 idempotency_key=wanted.idempotency_key,
                 user=user,
                 priority=wanted.priority,
+                timeout_s=wanted.timeout_s,
             )
         except Missing as error:  # a parameter names nothing: the input is wrong, not the address
             return errors.refused(error, status=422)

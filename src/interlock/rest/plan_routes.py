@@ -57,6 +57,7 @@ def _command(each: PreviewCommand) -> Json:
         "retry": None if each.retry is None else asdict(each.retry),
         "no_return": each.no_return,
         "best_effort": each.best_effort,
+        "timeout_s": each.timeout_s,
         "locks": [_lock(lock) for lock in each.locks],
         "parts": [_command(part) if isinstance(part, PreviewCommand) else _task(part) for part in each.parts],
     }
@@ -74,4 +75,5 @@ def _task(each: PreviewTask) -> Json:
         "host_name": each.host_name,
         "step": each.step,
         "best_effort": each.best_effort,
+        "timeout_s": each.timeout_s,
     }

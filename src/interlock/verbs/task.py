@@ -53,7 +53,8 @@ class TaskClear(Verb):
 class TaskForbidOrGet(Verb):
     """The task's status, or UNKNOWN_TASK after the id was durably closed to terms older than `term`.
 
-    Extension only.
+    With `forGood` it is closed to every term, and UNKNOWN_TASK means that it never ran and never will; an id that may
+    have run and been cleared is refused then (TASK_CLEARED, TASK_ID_TOO_OLD). Extension only.
     """
 
     method: ClassVar[str] = "Task.forbidOrGet"
@@ -61,3 +62,4 @@ class TaskForbidOrGet(Verb):
     taskID: Id
     flow: Id
     term: Term
+    forGood: bool | None = None

@@ -105,8 +105,8 @@ class Dispatcher:
             case verbs.TaskClear(taskID=known):
                 await self._intake.clear(known, sender)
                 return True
-            case verbs.TaskForbidOrGet(taskID=known, flow=flow, term=term):
-                return (await self._intake.forbid_or_get(known, flow, term)).to_wire()
+            case verbs.TaskForbidOrGet(taskID=known, flow=flow, term=term, forGood=for_good):
+                return (await self._intake.forbid_or_get(known, flow, term, is_for_good=bool(for_good))).to_wire()
             case verbs.VolumeGetInfo():
                 return await self._host.blocking(volume_info, self._host, verb)
             case verbs.HostJobVerb(job_id=known):

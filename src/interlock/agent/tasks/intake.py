@@ -15,7 +15,10 @@ from interlock.agent.tasks.runner import Programs
 from interlock.agent.tasks.table import TaskTable
 from interlock.ids import new_id
 from interlock.verbs import Code, TaskStatus, Verb
+from interlock.verbs.fields import TERM_MAX
 
+#: A term that no flow ever has.
+FOREVER = TERM_MAX
 #: Tasks that are not done yet: running, and waiting for their turn.
 UNFINISHED_MAX = 1_000
 #: All tasks that were not cleared.
@@ -154,12 +157,15 @@ class Intake:
         self._table.remove(task_id, is_remembered=True)
         await self._table.sync()
 
-    async def forbid_or_get(self, task_id: str, flow: str, term: int) -> TaskStatus:
-        """The task's status; if it is unknown, closes its id to older terms and raises `Refused` (401)."""
+    async def forbid_or_get(self, task_id: str, flow: str, term: int, *, is_for_good: bool = False) -> TaskStatus:
+        """The task's status; if it is unknown, closes its id to older terms and raises `Refused` (401). For good it
+        is closed to all terms, unless it may have run before: that is refused."""
         self.check_open()
         self._fence(Sender(flow, term))
         if self._table.get(task_id) is None:
-            self._table.forbid_unless_closed(task_id, term)
+            if is_for_good:
+                self._check_unused(task_id, FOREVER)
+            self._table.forbid_unless_closed(task_id, FOREVER if is_for_good else term)
             await self._table.sync()
             raise refusals.unknown_task(task_id)
         return await self.status(task_id)

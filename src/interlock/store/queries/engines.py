@@ -14,7 +14,7 @@ _BEGIN_BATCH = (
         engines.c.seq == bindparam("its_seq"),
         engines.c.ended_at.is_(None),
     )
-    .values(seq=engines.c.seq + 1)
+    .values(seq=engines.c.seq + 1, seen_at=bindparam("now"))
 )
 
 
@@ -22,7 +22,7 @@ def register(connection: Connection, engine_id: UUID, now: int, host: str, pid: 
     """Adds an engine and ends all others; returns its epoch, greater than any before. Its seq is 0."""
     connection.execute(update(engines).where(engines.c.ended_at.is_(None)).values(ended_at=now))
     epoch = connection.execute(select(func.coalesce(func.max(engines.c.epoch), 0) + 1)).scalar_one()
-    row = {"id": engine_id, "epoch": epoch, "seq": 0, "started_at": now, "host": host, "pid": pid}
+    row = {"id": engine_id, "epoch": epoch, "seq": 0, "started_at": now, "seen_at": now, "host": host, "pid": pid}
     connection.execute(insert(engines).values(row))
     return int(epoch)
 
@@ -32,15 +32,21 @@ def is_any_running(connection: Connection) -> bool:
     return connection.scalar(select(func.count()).where(engines.c.ended_at.is_(None))) != 0
 
 
-def begin_batch(connection: Connection, engine_id: UUID, epoch: int, seq: int) -> bool:
+def last_seen(connection: Connection) -> int | None:
+    """When the latest engine committed something; None where there was none, or it did not say."""
+    found: int | None = connection.scalar(select(engines.c.seen_at).order_by(engines.c.epoch.desc()).limit(1))
+    return found
+
+
+def begin_batch(connection: Connection, engine_id: UUID, epoch: int, seq: int, now: int) -> bool:
     """Counts the engine's batches from `seq` to `seq + 1`; False = it no longer owns the database, or another
     batch went before, and nothing may be written."""
-    values = {"engine": engine_id, "its_epoch": epoch, "its_seq": seq}
+    values = {"engine": engine_id, "its_epoch": epoch, "its_seq": seq, "now": now}
     return bool(connection.execute(_BEGIN_BATCH, values).rowcount == 1)
 
 
 def end(connection: Connection, engine_id: UUID, now: int) -> None:
     """Marks an engine that stops as ended."""
     connection.execute(
-        update(engines).where(engines.c.id == engine_id, engines.c.ended_at.is_(None)).values(ended_at=now)
+        update(engines).where(engines.c.id == engine_id, engines.c.ended_at.is_(None)).values(ended_at=now, seen_at=now)
     )

@@ -1,0 +1,44 @@
+"""Owning: an engine enters itself in the database, and takes its leave."""
+
+import os
+import socket
+
+import structlog
+
+from interlock import failpoints
+from interlock.clock import Clock
+from interlock.coordinator.writer import Owner
+from interlock.ids import new_id
+from interlock.store.database import Database
+from interlock.store.queries import deadlines, engines
+
+_log = structlog.get_logger(__name__)
+
+
+def register(database: Database, clock: Clock) -> tuple[Owner, bool]:
+    """A new row of `engines`; and whether the engine before ended without saying good-bye.
+
+    Open deadlines are moved by the time in which no engine ran, by the wall clock, as that is all there is of it.
+    """
+    connection, id, now = database.writer(), new_id(), clock.now_us()
+    hit = failpoints.before("commit_register")
+    with connection.begin():
+        after_a_crash = engines.is_any_running(connection)
+        seen_at = engines.last_seen(connection)
+        if seen_at is not None:
+            deadlines.move(connection, now - seen_at)
+        epoch = engines.register(connection, id, now, socket.gethostname(), os.getpid())
+    failpoints.after("commit_register", hit)
+    return Owner(id, epoch), after_a_crash
+
+
+def say_goodbye(database: Database, owner: Owner, clock: Clock) -> None:
+    """Nothing was cut off: the next engine need not suspect any flow."""
+    connection = database.writer()
+    try:
+        with connection.begin():
+            engines.end(connection, owner.id, clock.now_us())
+    except Exception as error:
+        if not database.is_lost(error):
+            raise
+        _log.warning("goodbye_not_said", reason=str(error))
