@@ -7,6 +7,8 @@ from uuid import UUID
 import pytest
 
 from interlock import (
+    NO_LOCKS,
+    NOTHING,
     Command,
     Locks,
     Plan,
@@ -192,3 +194,37 @@ async def test_a_job_that_would_wait_for_its_own_end_fails(scratch: Scratch) -> 
         own.append(waits.id)
         gate.open.set()
         assert "it would wait for its own end" in (await failure_of(waits)).message
+
+
+class Patient(Command[None], name="patient"):
+    """Waits for a disk, by jobs of their own so many levels below."""
+
+    disk: Ref[Disk]
+    levels: int = 0
+
+    def locks(self, db: Reader) -> Locks:
+        return NO_LOCKS if self.levels else exclusive(self.disk).waiting()
+
+    def execute(self, db: Tx) -> Plan:
+        return part(detached(Patient(disk=self.disk, levels=self.levels - 1))) if self.levels else NOTHING
+
+
+class Selfish(Command[None], name="selfish"):
+    """Holds a disk while it waits for jobs that want it."""
+
+    disk: Ref[Disk]
+    levels: int
+
+    def locks(self, db: Reader) -> Locks:
+        return exclusive(self.disk)
+
+    def execute(self, db: Tx) -> Plan:
+        return part(detached(Patient(disk=self.disk, levels=self.levels)))
+
+
+@pytest.mark.parametrize("levels", [0, 2])
+async def test_a_job_that_would_wait_for_a_lock_of_who_waits_for_it_is_refused(scratch: Scratch, levels: int) -> None:
+    async with opened(scratch, *MEMBERS, Patient, Selfish) as coordinator:
+        disk = await add_disk(coordinator)
+        selfish = await coordinator.submit(Selfish(disk=disk, levels=levels))
+        assert "waiting would never end" in (await failure_of(selfish)).message

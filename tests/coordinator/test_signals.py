@@ -170,7 +170,7 @@ async def test_one_addressed_to_the_job_counts_whenever_it_came_and_is_taken_onc
         other = await coordinator.submit(Listen())
         await gate.wait_entered()
         id = await coordinator.signal("tick", job_id=listens.id, data="early")
-        assert await coordinator.signal("tick", job_id=listens.id, data="again", signal_id=id) == id
+        assert await coordinator.signal("tick", job_id=listens.id, data="early", signal_id=id) == id
         gate.open.set()
         await listening(coordinator, listens.id, 2)
         assert job(coordinator, listens.id).result is None

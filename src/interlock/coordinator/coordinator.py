@@ -92,7 +92,7 @@ class Coordinator(Submitting):
     ) -> UUID:
         """Accepts a signal, JSON `data` with it: durable when this returns, its id. It ends the waits for its kind
         (and entity) that have begun; addressed to a job, one of that job, which may begin later. The same
-        `signal_id` again changes nothing. Raises InvalidInput, Missing, Refused."""
+        `signal_id` again changes nothing. Raises InvalidInput, Missing, Refused, KeyReused (another's id)."""
         self._check_works()
         wanted = outside.checked_signal(signal_id or new_id(), kind, about, job_id, data, by, self._clock.now_us())
         await self._in_turn(lambda: self._engine.write(lambda snapshot, now: outside.signal(wanted, snapshot)))

@@ -43,6 +43,18 @@ def cycle(flow: Flow, mine: Sequence[TicketRecord], snapshot: Snapshot) -> str |
     return "; ".join(words)
 
 
+def awaited_by(flow: Flow, held: Iterable[HeldLock], snapshot: Snapshot) -> str | None:
+    """Who holds what this flow would wait for, and itself waits for the end of this flow's job, in words; or None."""
+    for each in held:
+        seen, front = set[UUID](), {each.lock.flow_id}
+        while front:
+            seen |= front
+            front = snapshot.awaited(front) - seen
+        if flow.id in seen:
+            return f"job {each.lock.flow_id} ({each.job_title}) holds {each.lock.ref} and waits for the end of this job"
+    return None
+
+
 def _edges(
     tickets: Iterable[TicketRecord], held: Iterable[HeldLock], waiters: Iterable[Waiter]
 ) -> Mapping[UUID, list[_Edge]]:

@@ -45,13 +45,14 @@ def acquire(flow: Flow, command: CommandRecord, wanted: Locks, snapshot: Snapsho
     may_wait = wanted.waits and command.role is Role.FORWARD and not any(each.lock.leftover_id for each in held)
     if not may_wait:
         return Acquisition(reasons)
-    return _wait(flow, command, tickets, reasons, snapshot, now)
+    return _wait(flow, command, tickets, held, reasons, snapshot, now)
 
 
 def _wait(
     flow: Flow,
     command: CommandRecord,
     tickets: dict[Ref[Any], TicketRecord],
+    held: list[HeldLock],
     reasons: list[str],
     snapshot: Snapshot,
     now: int,
@@ -62,6 +63,9 @@ def _wait(
         return Acquisition([f"{reason} (waited {waited_s:.0f} s, as long as allowed)" for reason in reasons])
     if any(key[0] == command.id for key in flow.tickets):
         return Acquisition(is_waiting=True)
+    awaited = deadlocks.awaited_by(flow, held, snapshot)
+    if awaited is not None:
+        return Acquisition([f"waiting would never end: {awaited}; it should not hold that meanwhile"])
     if flow.locks:
         snapshot.needs_writer = True  # two that wait for each other must not both look before either is stored
         cycle = deadlocks.cycle(flow, list(tickets.values()), snapshot)
