@@ -46,13 +46,18 @@ def cycle(flow: Flow, mine: Sequence[TicketRecord], snapshot: Snapshot) -> str |
 def awaited_by(flow: Flow, held: Iterable[HeldLock], snapshot: Snapshot) -> str | None:
     """Who holds what this flow would wait for, and itself waits for the end of this flow's job, in words; or None."""
     for each in held:
-        seen, front = set[UUID](), {each.lock.flow_id}
-        while front:
-            seen |= front
-            front = snapshot.awaited(front) - seen
-        if flow.id in seen:
+        if leads_back(flow.id, each.lock.flow_id, snapshot):
             return f"job {each.lock.flow_id} ({each.job_title}) holds {each.lock.ref} and waits for the end of this job"
     return None
+
+
+def leads_back(flow_id: UUID, origin: UUID, snapshot: Snapshot) -> bool:
+    """Whether one flow waits for another, for locks or ends of jobs, through however many between them."""
+    seen, front = set[UUID](), {origin}
+    while front and flow_id not in seen:
+        seen |= front
+        front = snapshot.awaited(front) - seen
+    return flow_id in seen
 
 
 def _edges(

@@ -63,14 +63,14 @@ def _wait(
         return Acquisition([f"{reason} (waited {waited_s:.0f} s, as long as allowed)" for reason in reasons])
     if any(key[0] == command.id for key in flow.tickets):
         return Acquisition(is_waiting=True)
-    awaited = deadlocks.awaited_by(flow, held, snapshot)
-    if awaited is not None:
-        return Acquisition([f"waiting would never end: {awaited}; it should not hold that meanwhile"])
     if flow.locks:
         snapshot.needs_writer = True  # two that wait for each other must not both look before either is stored
         cycle = deadlocks.cycle(flow, list(tickets.values()), snapshot)
         if cycle is not None:
             return Acquisition([f"waiting would never end: {cycle}; start it again when one of these jobs has ended"])
+    awaited = deadlocks.awaited_by(flow, held, snapshot)
+    if awaited is not None:
+        return Acquisition([f"waiting would never end: {awaited}; it should not hold that meanwhile"])
     for ticket in tickets.values():
         flow.put_ticket(ticket)
     narration.lock_waited(flow, command, reasons, now)

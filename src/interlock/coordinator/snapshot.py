@@ -112,8 +112,8 @@ class Snapshot:
         return self._ask(jobs.root_of, job_id)
 
     def awaited(self, flow_ids: Collection[UUID]) -> set[UUID]:
-        """The jobs for whose ends those flows wait."""
-        return self._ask(flows.awaited, flow_ids)
+        """The flows for whose ends, or for whose locks, those flows wait."""
+        return self._ask(flows.awaited, flow_ids) | self._ask(tickets.holders, flow_ids)
 
     def last_signal(self) -> int:
         """The number of the last signal that was accepted."""
