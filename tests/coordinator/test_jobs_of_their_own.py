@@ -258,3 +258,18 @@ async def test_a_job_that_would_wait_for_a_lock_of_who_waits_for_it_is_refused(s
         disk = await add_disk(coordinator)
         selfish = await coordinator.submit(Selfish(disk=disk, levels=levels))
         assert "waiting would never end" in (await failure_of(selfish)).message
+
+
+async def test_a_wait_for_such_a_lock_that_has_a_time_out_ends_by_that(scratch: Scratch) -> None:
+    class Briefly(Patient, name="briefly"):
+        def locks(self, db: Reader) -> Locks:
+            return exclusive(self.disk).waiting(0.05)
+
+    class HoldsBriefly(Selfish, name="holds.briefly"):
+        def execute(self, db: Tx) -> Plan:
+            return part(detached(Briefly(disk=self.disk)))
+
+    async with opened(scratch, *MEMBERS, Briefly, HoldsBriefly) as coordinator:
+        disk = await add_disk(coordinator)
+        holds = await coordinator.submit(HoldsBriefly(disk=disk, levels=0))
+        assert "as long as allowed" in (await failure_of(holds)).message

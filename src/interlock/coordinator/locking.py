@@ -68,7 +68,7 @@ def _wait(
         cycle = deadlocks.cycle(flow, list(tickets.values()), snapshot)
         if cycle is not None:
             return Acquisition([f"waiting would never end: {cycle}; start it again when one of these jobs has ended"])
-    awaited = deadlocks.awaited_by(flow, held, snapshot)
+    awaited = deadlocks.awaited_by(flow, held, snapshot) if first.deadline_at is None else None
     if awaited is not None:
         return Acquisition([f"waiting would never end: {awaited}; it should not hold that meanwhile"])
     for ticket in tickets.values():

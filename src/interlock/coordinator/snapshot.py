@@ -112,7 +112,7 @@ class Snapshot:
         return self._ask(jobs.root_of, job_id)
 
     def awaited(self, flow_ids: Collection[UUID]) -> set[UUID]:
-        """The flows for whose ends, or for whose locks, those flows wait."""
+        """The flows for whose ends, or for whose locks, those flows wait, however long that takes."""
         return self._ask(flows.awaited, flow_ids) | self._ask(tickets.holders, flow_ids)
 
     def last_signal(self) -> int:

@@ -82,9 +82,9 @@ def load(connection: Connection, flow_ids: Sequence[UUID]) -> list[FlowRows]:
 
 
 def awaited(connection: Connection, flow_ids: Iterable[UUID]) -> set[UUID]:
-    """The jobs for whose ends those flows wait at present."""
+    """The jobs for whose ends those flows wait at present, without a deadline."""
     tasks = tables.async_tasks
-    is_open = and_(tasks.c.outcome.is_(None), tasks.c.wait_json.is_not(None))
+    is_open = and_(tasks.c.outcome.is_(None), tasks.c.wait_json.is_not(None), tasks.c.deadline_at.is_(None))
     found: set[UUID] = set()
     for piece in pieces(flow_ids):
         waits = connection.scalars(select(tasks.c.wait_json).where(tasks.c.flow_id.in_(piece), is_open))

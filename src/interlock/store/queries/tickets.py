@@ -55,11 +55,11 @@ def _waiter(row: Any) -> Waiter:
 
 
 def holders(connection: Connection, flow_ids: Iterable[UUID]) -> set[UUID]:
-    """The flows that hold what those flows wait for."""
+    """The flows that hold what those flows wait for without a time-out."""
     same = and_(_locks.c.ref_type == _tickets.c.ref_type, _locks.c.ref_id == _tickets.c.ref_id)
     conflicts = or_(_locks.c.mode == LockMode.EXCLUSIVE, _tickets.c.mode == LockMode.EXCLUSIVE)
     in_the_way = and_(conflicts, _locks.c.flow_id != _tickets.c.flow_id, _locks.c.leftover_id.is_(None))
-    query = select(_locks.c.flow_id).join(_tickets, and_(same, in_the_way))
+    query = select(_locks.c.flow_id).join(_tickets, and_(same, in_the_way)).where(_tickets.c.deadline_at.is_(None))
     found: set[UUID] = set()
     for piece in pieces(flow_ids):
         found |= set(connection.scalars(query.where(_tickets.c.flow_id.in_(piece))))
