@@ -12,7 +12,7 @@ from typing import Any
 from unittest import mock
 
 from interlock import Catalog, Command, Endpoint, Locks, Plan, Reader, Ref, part, sequence, shared
-from interlock.coordinator import coordinator
+from interlock.coordinator import supervision
 from interlock.hosts.backend import Answered, HostLink, HostRefused, Report, Started
 from interlock.model.records import TaskRecord
 from interlock.model.states import Outcome
@@ -104,5 +104,5 @@ def reached(host: ScriptedHost) -> Iterator[None]:
     def connector(*_: Any, **__: Any) -> Any:
         return connect
 
-    with mock.patch.object(coordinator, "connector", connector):
+    with mock.patch.object(supervision, "connector", connector):
         yield
