@@ -4,10 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Container, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
-
-import structlog
 
 from interlock import logs
 from interlock.catalog import Catalog
@@ -30,14 +28,6 @@ from interlock.secrets import Keyring
 from interlock.store.database import Database
 from interlock.store.queries import jobs
 from interlock.store.queries import leftovers as stored_leftovers
-
-R = TypeVar("R")
-T = TypeVar("T")
-
-#: how many submissions may wait for their commit at once
-SUBMISSIONS_MAX = 10_000
-
-_log = structlog.get_logger(__name__)
 
 
 class Coordinator(Submitting):
