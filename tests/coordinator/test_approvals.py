@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -20,6 +21,7 @@ from interlock import (
     Secret,
     Tx,
     approval,
+    end_of,
     local,
     parallel,
     part,
@@ -29,7 +31,7 @@ from interlock.coordinator.answers import EVERYTHING
 from interlock.ids import new_id
 from interlock.model.records import EventRecord, Severity
 from interlock.model.states import Outcome, StepStatus
-from tests.coordinator.support import WAIT_S, Call, events, failure_of, job, opened, steps, tasks, until_job
+from tests.coordinator.support import WAIT_S, Call, commands, events, failure_of, job, opened, steps, tasks, until_job
 from tests.databases import Scratch
 
 QUESTION = "May the rest be rolled out?"
@@ -223,3 +225,22 @@ async def test_an_answer_does_not_run_a_flow_that_killed_its_engines(scratch: Sc
         assert [task.outcome for task in tasks(coordinator, rolls.id) if task.wait_json] == [None]
         await coordinator.settle(rolls.id, Decision.RETRY, by="ann", reason="mended")
         assert (await coordinator.wait_ended(rolls.id, WAIT_S)).failure_json is None
+
+
+async def test_the_id_of_a_part_is_not_taken_for_that_of_a_job(scratch: Scratch) -> None:
+    class After(Command[None], name="after"):
+        job: UUID
+
+        def execute(self, db: Tx) -> Plan:
+            return part(end_of(self.job))
+
+    async with opened(scratch, *MEMBERS, After) as coordinator:
+        rolls = await asking(coordinator, RollOut())
+        [child] = [row.id for row in commands(coordinator, rolls.id) if row.name == "ask"]
+        with pytest.raises(Missing, match="there is no job"):
+            await coordinator.questions(child)
+        with pytest.raises(Missing, match="there is no job"):
+            await coordinator.answer(child, {"approve": True}, by="ada", holds=EVERYTHING)
+        with pytest.raises(Missing, match="there is no job"):
+            await coordinator.signal("tick", job_id=child)
+        assert f"job {child} is gone" in (await failure_of(await coordinator.submit(After(job=child)))).message

@@ -248,7 +248,7 @@ async def test_a_part_that_waits_for_a_lock_when_time_is_over_never_begins(scrat
         await gate.wait_entered()
         job = await coordinator.submit(OfWaiting(disk=ref), timeout_s=0.05)
         failure = await failure_of(job)
-        assert failure.message == "the time of of_waiting was over, 0.05 s after it began; 1 of 1 parts failed"
+        assert failure.message == "the time of of_waiting was over, 0.05 s after it began; 1 of 1 parts never began"
         assert failure.has(Outcome.EXPIRED)
         [_, waiting] = commands(coordinator, job.id)
         assert (waiting.result, waiting.started_at) == (Result.CANCELLED, None)

@@ -7,6 +7,8 @@ from uuid import UUID
 import pytest
 
 from interlock import (
+    NO_LOCKS,
+    NOTHING,
     Command,
     Locks,
     Plan,
@@ -176,19 +178,98 @@ async def test_a_wish_about_a_job_that_comes_before_it_has_begun_makes_no_second
         assert kinds == ["job_accepted", "wished", "step_ended", "job_ended"]
 
 
-async def test_a_job_that_would_wait_for_its_own_end_fails(scratch: Scratch) -> None:
-    class Ouroboros(Command[None], name="ouroboros"):
-        def execute(self, db: Tx) -> Plan:
-            return sequence(part(local("gate")), part(Tail()))
+class Meet(Command[None], name="meet"):
+    """Holds a disk where it is to, and after the gate waits for the end of a job, chosen by then."""
 
-    class Tail(Command[None], name="tail"):
-        def execute(self, db: Tx) -> Plan:
-            return part(end_of(own[0]))
+    number: int
+    held: Ref[Disk] | None = None
 
-    own: list[UUID] = []
+    def locks(self, db: Reader) -> Locks:
+        return exclusive(self.held) if self.held else NO_LOCKS
+
+    def execute(self, db: Tx) -> Plan:
+        return sequence(part(local("gate", touches=())), part(Met(number=self.number)))
+
+
+class Met(Command[None], name="met"):
+    number: int
+
+    def execute(self, db: Tx) -> Plan:
+        return part(end_of(met[self.number]))
+
+
+met: list[UUID] = []
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+async def test_jobs_that_would_wait_for_the_ends_of_each_other_do_not_wait_for_ever(
+    scratch: Scratch, jobs: int
+) -> None:
     gate = Gate()
-    async with opened(scratch, *MEMBERS, Ouroboros, Tail, gate=gate) as coordinator:
-        waits = await coordinator.submit(Ouroboros())
-        own.append(waits.id)
+    async with opened(scratch, *MEMBERS, Meet, Met, gate=gate) as coordinator:
+        waits = [await coordinator.submit(Meet(number=number)) for number in range(jobs)]
+        met[:] = [each.id for each in (*waits[1:], waits[0])]
         gate.open.set()
-        assert "it would wait for its own end" in (await failure_of(waits)).message
+        failures = [(await failure_of(each)).message for each in waits]
+        assert any("waits for the end or a lock of this job" in message for message in failures)
+
+
+async def test_the_end_of_a_job_that_waits_for_a_lock_of_the_waiting_one_is_not_waited_for(scratch: Scratch) -> None:
+    gate = Gate()
+    async with opened(scratch, *MEMBERS, Meet, Met, Patient, gate=gate) as coordinator:
+        disk = await add_disk(coordinator)
+        holds = await coordinator.submit(Meet(number=0, held=disk))
+        waits = await coordinator.submit(Patient(disk=disk))
+        met[:] = [waits.id]
+        gate.open.set()
+        assert "waits for the end or a lock of this job" in (await failure_of(holds)).message
+        await waits.result(WAIT_S)
+
+
+class Patient(Command[None], name="patient"):
+    """Waits for a disk, by jobs of their own so many levels below."""
+
+    disk: Ref[Disk]
+    levels: int = 0
+
+    def locks(self, db: Reader) -> Locks:
+        return NO_LOCKS if self.levels else exclusive(self.disk).waiting()
+
+    def execute(self, db: Tx) -> Plan:
+        return part(detached(Patient(disk=self.disk, levels=self.levels - 1))) if self.levels else NOTHING
+
+
+class Selfish(Command[None], name="selfish"):
+    """Holds a disk while it waits for jobs that want it."""
+
+    disk: Ref[Disk]
+    levels: int
+
+    def locks(self, db: Reader) -> Locks:
+        return exclusive(self.disk)
+
+    def execute(self, db: Tx) -> Plan:
+        return part(detached(Patient(disk=self.disk, levels=self.levels)))
+
+
+@pytest.mark.parametrize("levels", [0, 2])
+async def test_a_job_that_would_wait_for_a_lock_of_who_waits_for_it_is_refused(scratch: Scratch, levels: int) -> None:
+    async with opened(scratch, *MEMBERS, Patient, Selfish) as coordinator:
+        disk = await add_disk(coordinator)
+        selfish = await coordinator.submit(Selfish(disk=disk, levels=levels))
+        assert "waiting would never end" in (await failure_of(selfish)).message
+
+
+async def test_a_wait_for_such_a_lock_that_has_a_time_out_ends_by_that(scratch: Scratch) -> None:
+    class Briefly(Patient, name="briefly"):
+        def locks(self, db: Reader) -> Locks:
+            return exclusive(self.disk).waiting(0.05)
+
+    class HoldsBriefly(Selfish, name="holds.briefly"):
+        def execute(self, db: Tx) -> Plan:
+            return part(detached(Briefly(disk=self.disk)))
+
+    async with opened(scratch, *MEMBERS, Briefly, HoldsBriefly) as coordinator:
+        disk = await add_disk(coordinator)
+        holds = await coordinator.submit(HoldsBriefly(disk=disk, levels=0))
+        assert "as long as allowed" in (await failure_of(holds)).message

@@ -22,6 +22,7 @@ from interlock import (
     Reader,
     Ref,
     Refused,
+    Result,
     Tx,
     local,
     parallel,
@@ -31,7 +32,7 @@ from interlock import (
     until,
 )
 from interlock.model.records import TaskRecord
-from interlock.model.states import StepStatus, TaskState
+from interlock.model.states import State, StepStatus, TaskState
 from tests.coordinator.support import (
     WAIT_S,
     Disk,
@@ -351,3 +352,45 @@ async def test_a_forced_end_needs_no_leave_to_stop_waiting(scratch: Scratch) -> 
         assert (task.outcome, task.state) == (Outcome.FAILED, TaskState.CLEARED)
         assert (task.message or "").startswith("it waits no longer: ")
         assert [left.task_id for left in leftovers(coordinator, waits.id)] == [None]
+
+
+class Undoable(WaitUntil, name="undoable"):
+    """Undone by waiting, in a group, for what a method of its own says."""
+
+    def execute(self, db: Tx) -> Plan:
+        return NOTHING
+
+    def compensate(self, db: Tx) -> Plan:
+        return sequence(part(until(self.is_large, watch=self.disk)), part(local("noop", touches=()), best_effort=True))
+
+
+class FailsSlowly(Command[None], name="fails.slowly"):
+    """Fails; what it did is undone, and its failure told, after waits."""
+
+    disk: Ref[Disk]
+
+    def execute(self, db: Tx) -> Plan:
+        return sequence(part(Undoable(disk=self.disk, size=3)), part(local("broken", touches=())))
+
+    def end_with_failure(self, db: Tx, failure: Failure) -> Plan:
+        return part(parallel(part(until(self.is_larger, watch=self.disk)), at_most=1))
+
+    def is_larger(self, db: Reader) -> bool:
+        return db.get(self.disk).size >= 5
+
+
+async def test_undoing_and_failure_ends_wait_across_restarts(scratch: Scratch) -> None:
+    async with opened(scratch, *MEMBERS, Undoable, FailsSlowly) as coordinator:
+        disk = await add_disk(coordinator)
+        fails = await coordinator.submit(FailsSlowly(disk=disk))
+        await until_waits(coordinator, fails.id)
+    async with opened(scratch, *MEMBERS, Undoable, FailsSlowly) as coordinator:
+        await coordinator.report("disks", disk, {"size": 3})
+        await until_waits(coordinator, fails.id, 2)
+        assert commands(coordinator, fails.id)[0].state is State.FINALIZING
+    async with opened(scratch, *MEMBERS, Undoable, FailsSlowly) as coordinator:
+        await coordinator.report("disks", disk, {"size": 5})
+        assert (await coordinator.wait_ended(fails.id, WAIT_S)).result is Result.FAILED
+        assert leftovers(coordinator, fails.id) == []
+        waits = [task.outcome for task in tasks(coordinator, fails.id) if task.wait_json]
+        assert waits == [Outcome.SUCCEEDED, Outcome.SUCCEEDED]

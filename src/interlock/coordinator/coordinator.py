@@ -4,10 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Container
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
-
-import structlog
 
 from interlock import logs
 from interlock.catalog import Catalog
@@ -29,14 +27,6 @@ from interlock.secrets import Keyring
 from interlock.store.database import Database
 from interlock.store.queries import jobs
 from interlock.store.queries import leftovers as stored_leftovers
-
-R = TypeVar("R")
-T = TypeVar("T")
-
-#: how many submissions may wait for their commit at once
-SUBMISSIONS_MAX = 10_000
-
-_log = structlog.get_logger(__name__)
 
 
 class Coordinator(Submitting):
@@ -91,7 +81,7 @@ class Coordinator(Submitting):
     ) -> UUID:
         """Accepts a signal, JSON `data` with it: durable when this returns, its id. It ends the waits for its kind
         (and entity) that have begun; addressed to a job, one of that job, which may begin later. The same
-        `signal_id` again changes nothing. Raises InvalidInput, Missing, Refused."""
+        `signal_id` again changes nothing. Raises InvalidInput, Missing, Refused, KeyReused (another's id)."""
         self._check_works()
         wanted = outside.checked_signal(signal_id or new_id(), kind, about, job_id, data, by, self._clock.now_us())
         await self._in_turn(lambda: self._engine.write(lambda snapshot, now: outside.signal(wanted, snapshot)))

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from interlock.catalog import Catalog, Unreadable, method_of
 from interlock.command import Command, Reader
+from interlock.coordinator.deadlocks import leads_back
 from interlock.coordinator.snapshot import Snapshot
 from interlock.core import narration
 from interlock.core.facts import FormerEnded, NeverStarts, TaskEnded
@@ -76,13 +77,13 @@ def former_of(command: CommandRecord, snapshot: Snapshot) -> FormerEnded | Never
 
 
 def _of_job(task: TaskRecord, job_id: UUID, snapshot: Snapshot) -> TaskEnded | None:
-    if job_id == task.flow_id:
-        return TaskEnded(task.id, Outcome.FAILED, message=f"job {job_id}: it would wait for its own end")
     root = snapshot.root_of(job_id)
     if root is None:
         return TaskEnded(task.id, Outcome.FAILED, message=f"job {job_id} is gone")
     if root.state is not State.ENDED:
-        return None
+        if not leads_back(task.flow_id, job_id, snapshot):
+            return None
+        return TaskEnded(task.id, Outcome.FAILED, message=f"job {job_id} waits for the end or a lock of this job")
     if root.result is Result.SUCCEEDED:
         return TaskEnded(task.id, Outcome.SUCCEEDED, answer_json=root.value_json, message=f"job {job_id} succeeded")
     why = f": {Failure.from_json(root.failure_json).message}" if root.failure_json else ""

@@ -51,7 +51,7 @@ def acquire(flow: Flow, command: CommandRecord, wanted: Locks, snapshot: Snapsho
     may_wait = wanted.waits and command.role is Role.FORWARD and not any(each.lock.leftover_id for each in held)
     if not may_wait:
         return Acquisition(reasons)
-    return _wait(flow, command, tickets, reasons, snapshot, now)
+    return _wait(flow, command, tickets, held, reasons, snapshot, now)
 
 
 def _circle_closed_by_taking(
@@ -69,6 +69,7 @@ def _wait(
     flow: Flow,
     command: CommandRecord,
     tickets: dict[Ref[Any], TicketRecord],
+    held: list[HeldLock],
     reasons: list[str],
     snapshot: Snapshot,
     now: int,
@@ -84,6 +85,9 @@ def _wait(
         cycle = deadlocks.cycle(flow, list(tickets.values()), snapshot)
         if cycle is not None:
             return Acquisition([f"{_NEVER_ENDS}: {cycle}; start it again when one of these jobs has ended"])
+    awaited = deadlocks.awaited_by(flow, held, snapshot) if first.deadline_at is None else None
+    if awaited is not None:
+        return Acquisition([f"{_NEVER_ENDS}: {awaited}; it should not hold that meanwhile"])
     for ticket in tickets.values():
         flow.put_ticket(ticket)
     narration.lock_waited(flow, command, reasons, now)

@@ -14,7 +14,7 @@ from interlock.model.entities import Entity
 from interlock.model.locks import LockMode
 from interlock.model.records import CommandRecord, EntityRecord, JobRecord, SignalRecord
 from interlock.model.refs import Ref
-from interlock.store.queries import entities, jobs, locks, signals, tasks, tickets
+from interlock.store.queries import entities, flows, jobs, locks, signals, tasks, tickets
 from interlock.store.queries.locks import HeldLock
 from interlock.store.queries.tasks import TaskOnRef
 from interlock.store.queries.tickets import Waiter
@@ -115,6 +115,10 @@ class Snapshot:
     def root_of(self, job_id: UUID) -> CommandRecord | None:
         """The committed flow command of a job."""
         return self._ask(jobs.root_of, job_id)
+
+    def awaited(self, flow_ids: Collection[UUID]) -> set[UUID]:
+        """The flows for whose ends, or for whose locks, those flows wait, however long that takes."""
+        return self._ask(flows.awaited, flow_ids) | self._ask(tickets.holders, flow_ids)
 
     def last_signal(self) -> int:
         """The number of the last signal that was accepted."""

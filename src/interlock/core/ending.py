@@ -76,6 +76,8 @@ def failure_of(
         return None
     if total == 1 and causes:
         return Failure.of(causes[0].message, causes)
+    if not failed:
+        return Failure.of(f"{unmet} of {total} parts never began", causes)
     first = f": {causes[0].message}" if causes else ""
     return Failure.of(f"{failed} of {total} parts failed{first}", causes)
 

@@ -165,6 +165,11 @@ class Flow:
         """News for waits, of whatever flow."""
         self._put(self.signals, row.id, Change(None, row))
 
+    def announced(self, kind: str) -> tuple[UUID, ...]:
+        """The signals of that kind that this change set sends; they have no numbers yet."""
+        sent = (change.new for change in self.signals.values() if change.old is None)
+        return tuple(row.id for row in sent if isinstance(row, SignalRecord) and row.kind == kind)
+
     def take_signal(self, row: SignalRecord, task_id: UUID) -> None:
         """A stored signal that was addressed to this flow is used up."""
         self._put(self.signals, row.id, Change(row, replace(row, taken_by=task_id)))

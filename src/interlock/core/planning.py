@@ -251,6 +251,5 @@ def _waiting(flow: Flow, wait: Wait | None, author: Author, now: int) -> dict[st
     if wait is None:
         return {}
     if wait.signal is not None:
-        sent = tuple(id for id, change in flow.signals.items() if change.old is None)  # they have no numbers yet
-        wait = replace(wait, begun_after=author.last_signal(), not_these=sent)
+        wait = replace(wait, begun_after=author.last_signal(), not_these=flow.announced(wait.signal))
     return {"wait_json": wait.to_json(), "state": TaskState.POLLING, "sent_at": now}

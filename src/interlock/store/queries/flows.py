@@ -1,11 +1,11 @@
 """Flows: what an owner loads to go on with them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, or_, select
 
 from interlock.model.records import (
     CommandRecord,
@@ -17,8 +17,9 @@ from interlock.model.records import (
     TaskRecord,
     TicketRecord,
 )
+from interlock.model.waits import wait_of
 from interlock.store import tables
-from interlock.store.queries.rows import records, with_refs
+from interlock.store.queries.rows import pieces, records, with_refs
 
 R = TypeVar("R")
 
@@ -78,6 +79,17 @@ def load(connection: Connection, flow_ids: Sequence[UUID]) -> list[FlowRows]:
         for id in dict.fromkeys(flow_ids)
         if id in jobs
     ]
+
+
+def awaited(connection: Connection, flow_ids: Iterable[UUID]) -> set[UUID]:
+    """The jobs for whose ends those flows wait at present, without a deadline."""
+    tasks = tables.async_tasks
+    is_open = and_(tasks.c.outcome.is_(None), tasks.c.wait_json.is_not(None), tasks.c.deadline_at.is_(None))
+    found: set[UUID] = set()
+    for piece in pieces(flow_ids):
+        waits = connection.scalars(select(tasks.c.wait_json).where(tasks.c.flow_id.in_(piece), is_open))
+        found |= {job for text in waits if (job := wait_of(text).job) is not None}
+    return found
 
 
 def uncleared(connection: Connection, limit: int) -> list[TaskRecord]:

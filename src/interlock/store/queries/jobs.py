@@ -21,6 +21,6 @@ def by_id(connection: Connection, job_id: UUID) -> JobRecord | None:
 
 
 def root_of(connection: Connection, job_id: UUID) -> CommandRecord | None:
-    """The flow command of a job."""
-    query = select(command_entities).where(command_entities.c.id == job_id)
+    """The flow command of a job; None for the id of a command below one."""
+    query = select(command_entities).where(command_entities.c.id == job_id, command_entities.c.parent_id.is_(None))
     return next(iter(with_refs(connection, CommandRecord, query)), None)
