@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from interlock.model.states import COMMAND_MOVES, TASK_MOVES
+from interlock.model.states import COMMAND_ENDS, COMMAND_MOVES, TASK_ENDS, TASK_MOVES
 from tools.states_doc import DOCUMENT, document
 
 ROOT = Path(__file__).parent.parent
@@ -56,7 +56,7 @@ def test_states_are_as_the_code_has_them() -> None:
 def test_every_move_is_on_the_page() -> None:
     moves = [
         (str(origin), str(target), why)
-        for table in (COMMAND_MOVES, TASK_MOVES)
+        for table in (COMMAND_MOVES, COMMAND_ENDS, TASK_MOVES, TASK_ENDS)
         for origin, targets in table.items()
         for target, why in targets.items()
     ]

@@ -34,9 +34,9 @@ def cycle(flow: Flow, mine: Sequence[TicketRecord], snapshot: Snapshot, taken: M
     title = flow.job.title
     waits = [_Wait(each.ticket, each.job_title) for each in others]
     waits += [_Wait(ticket, title) for ticket in (*mine, *flow.tickets.values())]
-    found = snapshot.held(list({wait.ticket.ref for wait in waits}))
-    holds = [_Hold(each.lock.ref, each.lock.flow_id, each.lock.mode, each.job_title) for each in found
-             if each.lock.flow_id != flow.id and each.lock.leftover_id is None]  # fmt: skip
+    stored = [(each.lock, each.job_title) for each in snapshot.held(list({wait.ticket.ref for wait in waits}))]
+    theirs = [(lock, name) for lock, name in stored if lock.flow_id != flow.id and lock.leftover_id is None]
+    holds = [_Hold(lock.ref, lock.flow_id, lock.mode, name) for lock, name in theirs]
     holds += [_Hold(ref, flow.id, lock.mode, title) for ref, lock in flow.locks.items()]
     holds += [_Hold(ref, flow.id, mode, title) for ref, mode in (taken or {}).items()]
     path = _path(_edges(waits, holds), flow.id)

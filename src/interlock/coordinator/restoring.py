@@ -33,15 +33,25 @@ def freeze(record: EntityRecord | None) -> str | None:
 
 
 def restore(db: Rows, flow: Flow, command: CommandRecord, catalog: Catalog) -> None:
-    """Undoes the command's own writes. A second call finds nothing left to do."""
+    """Undoes the command's own writes, the last first, but for one whose former name another of them has: that one
+    gives it up before. A second call finds nothing left to do."""
     blocked = untouchable(flow)
-    mine = [row for row in flow.snapshots.values() if row.command_id == command.id]
-    for row in sorted(mine, key=lambda row: row.position, reverse=True):
+    mine = sorted(
+        (row for row in flow.snapshots.values() if row.command_id == command.id), key=lambda row: row.position
+    )
+    while mine:
+        last_first = range(len(mine) - 1, -1, -1)
+        row = mine.pop(next((n for n in last_first if _may_have_its_name(db, mine[n], catalog)), -1))
         if row.ref in blocked:
             db.log(f"{row.ref} is not restored: a task of unknown fate may still touch it", warning=True)
         else:
             _put_back(db, row, catalog)
         flow.drop_snapshot(row)
+
+
+def _may_have_its_name(db: Rows, row: SnapshotRecord, catalog: Catalog) -> bool:
+    before = _fields(catalog, row.ref, row.before_json)
+    return before is None or db.is_name_free(_entity(catalog, row.ref, before))
 
 
 def _put_back(db: Rows, row: SnapshotRecord, catalog: Catalog) -> None:

@@ -9,14 +9,14 @@ from interlock.model.errors import Bug
 from interlock.model.failure import Failure
 from interlock.model.records import CommandRecord, LeftoverRecord, Role, Severity
 from interlock.model.replacing import replace
-from interlock.model.states import COMMAND_MOVES, Result, State
+from interlock.model.states import COMMAND_ENDS, Result, State
 from interlock.model.text import legible
 
 
 def end(flow: Flow, command: CommandRecord, result: Result, now: int) -> list[UUID]:
     """Ends a command; returns who is to be examined because of it."""
-    if State.ENDED not in COMMAND_MOVES[command.state]:
-        raise Bug(f"command {command.id} cannot end from {command.state}")
+    if result not in COMMAND_ENDS.get(command.state, {}):
+        raise Bug(f"command {command.id} cannot end {result} from {command.state}")
     flow.drop_tickets(command.id)
     others = turns.note_ended(flow, command, result)
     command = replace(

@@ -9,7 +9,7 @@ from interlock.core.flow import Flow
 from interlock.core.leaving import leave, one_less
 from interlock.model.records import STOCK, LeftoverRecord, Severity, TaskRecord
 from interlock.model.replacing import replace
-from interlock.model.states import Outcome, TaskState
+from interlock.model.states import TASK_ENDS, Outcome, TaskState
 
 #: the host's word for "failed, and something of it may remain"
 CLEAN_FAILURE = "cleanFailure"
@@ -40,7 +40,7 @@ def reported(flow: Flow, fact: TaskFact, now: int) -> list[UUID]:
         case TaskStalled():
             _stalled(flow, task, fact, now)
         case TaskEnded():
-            if task.state in (TaskState.INITIALIZING, TaskState.POLLING):
+            if task.state in TASK_ENDS:
                 return _ended(flow, task, fact, now)
         case TaskCleared():
             state = TaskState.CLEARED if fact.ok else TaskState.CLEAR_FAILED

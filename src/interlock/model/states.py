@@ -98,9 +98,13 @@ class Outcome(StrEnum):
 class StepStatus(StrEnum):
     """What a person sees of a job or a step."""
 
+    #: still to come
     PENDING = "PENDING"
+    #: under way
     STARTED = "STARTED"
+    #: done
     FINISHED = "FINISHED"
+    #: it failed, or was refused
     FAILED = "FAILED"
     #: stopped on a wish
     ABORTED = "ABORTED"
@@ -143,6 +147,39 @@ TASK_MOVES: Mapping[TaskState, Mapping[TaskState, str]] = MappingProxyType(
         },
         TaskState.CLEAR_FAILED: {TaskState.CLEARED: "cleared later, by a new engine"},
         TaskState.CLEARED: {},
+    }
+)
+
+#: from where a command ends how; a forced end is a person's word, and comes from the same states
+COMMAND_ENDS: Mapping[State, Mapping[Result, str]] = MappingProxyType(
+    {
+        State.PENDING: {Result.CANCELLED: "a prerequisite failed, or its parent ended first: it never starts"},
+        State.VALIDATING: {Result.FAILED: "its locks or its validation were refused"},
+        State.FINALIZING: {
+            Result.SUCCEEDED: "end_successfully committed",
+            Result.FAILED: "end_with_failure committed, and the plan that it returned has ended, however that ended",
+            Result.CANCELLED: "the same, after it was stopped",
+        },
+    }
+)
+
+#: from where an async task ends how
+TASK_ENDS: Mapping[TaskState, Mapping[Outcome, str]] = MappingProxyType(
+    {
+        TaskState.INITIALIZING: {
+            Outcome.SUCCEEDED: "a verb that answers at once did its work",
+            Outcome.FAILED: "a verb that answers at once failed",
+            Outcome.REFUSED: "the host would not start it, or could not be reached while it was certainly not sent",
+            Outcome.LOST: "it may have been sent, and the host's journal is another one now",
+            Outcome.UNKNOWN: "it may have been sent, and the host said nothing of it for too long",
+        },
+        TaskState.POLLING: {
+            Outcome.SUCCEEDED: "the host reports its success",
+            Outcome.FAILED: "the host reports its failure",
+            Outcome.LOST: "the host no longer knows it",
+            Outcome.UNKNOWN: "the host said nothing of it for too long, or a person left it",
+            Outcome.EXPIRED: "its time was over, and it was stopped",
+        },
     }
 )
 
