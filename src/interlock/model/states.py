@@ -172,6 +172,7 @@ TASK_ENDS: Mapping[TaskState, Mapping[Outcome, str]] = MappingProxyType(
             Outcome.REFUSED: "the host would not start it, or could not be reached while it was certainly not sent",
             Outcome.LOST: "it may have been sent, and the host's journal is another one now",
             Outcome.UNKNOWN: "it may have been sent, and the host said nothing of it for too long",
+            Outcome.EXPIRED: "its time was over, and it is certain that it was not sent, or never will run",
         },
         TaskState.POLLING: {
             Outcome.SUCCEEDED: "the host reports its success",
