@@ -223,6 +223,8 @@ class LockPlay:
         """A command without open parts ends; the flow ends with its root."""
         flow, before = self.flows[command.flow_id], dict(self.flows[command.flow_id].locks)
         self.model.waits.pop(command.id, None)
+        if command.state is State.PENDING:
+            command = replace(command, state=State.VALIDATING)
         if command.state is State.EXECUTING:
             if result is Result.SUCCEEDED:
                 lock_scopes.executed(flow, command)
