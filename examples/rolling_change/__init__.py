@@ -6,6 +6,7 @@ The servers are real processes that answer over HTTP; which of them get traffic 
     announce (best effort)
     fetch the release, from the first mirror that has it
       └ the canary: out of the balancer → drained → switched → healthy → back
+          └ somebody agrees, where that is asked for
           └ all others in the same way, two at a time, none further after a failure
               └ the releases that nobody uses are removed: the point of no return
                   └ the release is registered

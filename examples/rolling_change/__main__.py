@@ -4,6 +4,7 @@ import asyncio
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from uuid import UUID
 
 from examples.rolling_change import outside, scene
 from examples.rolling_change.catalog import CATALOG, AddFleet, RollOut
@@ -17,24 +18,37 @@ async def main(folder: Path, say: Callable[[str], None]) -> None:
         async with Coordinator.open(f"sqlite:///{folder}/state.db", CATALOG) as coordinator:
             add = AddFleet(name="shop", folder=str(folder), servers=scene.SERVERS, release=scene.FIRST_RELEASE)
             fleet = await (await coordinator.submit(add)).result()
-            for release in ("v2", "v3"):
+            for release, asks in (("v2", True), ("v3", False)):
                 say(f"{release} is rolled out:")
                 watching = asyncio.create_task(_tell_changes(folder, say))
-                said = await _roll_out(coordinator, fleet, release)
+                said = await _roll_out(coordinator, fleet, release, say if asks else None)
                 watching.cancel()
                 say(f"{said}; shown are {_summary(folder)}")
     total, failures = sum(customers.answers.values()), len(customers.failures)
     say(f"meanwhile customers asked {total} times, and were not answered {failures} times")
 
 
-async def _roll_out(coordinator: Coordinator, fleet: Ref[Fleet], release: str) -> str:
-    """How it ended."""
-    job = await coordinator.submit(RollOut(fleet=fleet, release=release))
+async def _roll_out(
+    coordinator: Coordinator, fleet: Ref[Fleet], release: str, say: Callable[[str], None] | None
+) -> str:
+    """How it ended. With `say` somebody is asked when the canary has it, and agrees."""
+    job = await coordinator.submit(RollOut(fleet=fleet, release=release, asks=say is not None))
+    if say is not None:
+        await _agree(coordinator, job.id, say)
     try:
         await job.result()
     except CommandFailed as error:
         return f"{release} failed: {error.failure.causes[0].message}"
     return f"{release} succeeded"
+
+
+async def _agree(coordinator: Coordinator, job_id: UUID, say: Callable[[str], None]) -> None:
+    """Waits until the job asks, and approves."""
+    async with asyncio.timeout(scene.READY_S):
+        while not (questions := await coordinator.questions(job_id)):  # noqa: ASYNC110 - they are rows, not events
+            await asyncio.sleep(outside.POLL_S)
+    say(f"   it asks: {questions[0]['question']} and ann agrees")
+    await coordinator.answer(job_id, {"approve": True}, by="ann", holds={"fleet.roll_out"})
 
 
 async def _tell_changes(folder: Path, say: Callable[[str], None]) -> None:

@@ -24,12 +24,16 @@ from interlock import (
     Ref,
     Refusals,
     Tx,
+    approval,
     exclusive,
     first_of,
     parallel,
     part,
     refuse,
 )
+
+#: how long a roll-out waits for somebody who agrees; then it is undone
+AGREE_S_MAX = 3600.0
 
 
 class RollOut(Command[None], name="fleet.roll_out"):
@@ -39,6 +43,8 @@ class RollOut(Command[None], name="fleet.roll_out"):
     release: str
     #: where the release may be, the likeliest first
     mirrors: tuple[str, ...] = ("near", "far")
+    #: whether somebody is to look at the canary before the others are changed
+    asks: bool = False
 
     def title(self, db: Reader) -> str:
         return f"Roll out {self.release} on fleet {db.get(self.fleet).name}"
@@ -58,16 +64,18 @@ class RollOut(Command[None], name="fleet.roll_out"):
 
     def execute(self, db: Tx) -> Plan:
         canary, *others = self._to_change(db)
+        question = f"Shall all servers get {self.release}?"
+        ask = approval(question, permission="fleet.roll_out", about=self.fleet)
+        agreed = [part(ask, key="agreed", after="canary", step="ASK", timeout_s=AGREE_S_MAX)] if self.asks else []
         fetches = [part(Fetch(fleet=self.fleet, mirror=each, release=self.release)) for each in self.mirrors]
         return parallel(
             part(self._notice("notices/coming", f"{self.release} is coming"), best_effort=True),
             part(first_of(*fetches), key="fetched", step="FETCH"),
             part(canary, key="canary", after="fetched", step="CANARY"),
-            # Where people are to agree before the others are changed, their approval is a part of its own here: it
-            # comes after "canary", and "others" after it.
+            *agreed,
             part(
                 parallel(*(part(each, step="CHANGE") for each in others), at_most=2, stop_on_failure=True),
-                key="others", after="canary", step="OTHERS", weight=max(1, len(others)),
+                key="others", after="agreed" if self.asks else "canary", step="OTHERS", weight=max(1, len(others)),
             ),
             part(RemoveOldReleases(fleet=self.fleet), key="clean", after="others", step="CLEAN_UP", no_return=True),
             part(self._notice("registered", self.release), after="clean", step="REGISTER"),

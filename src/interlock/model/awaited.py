@@ -49,6 +49,8 @@ def approval(question: str, *, permission: str, judge: Callable[..., Any] | None
     """
     require_storable("a question", question)
     require_storable("a permission", permission)
+    if not permission:
+        raise ValueError(f"{question!r} without a permission; nobody could be known to hold it")
     if not 0 < len(question) <= QUESTION_MAX:
         raise ValueError(f"a question of {len(question)} letters; it must have 1 to {QUESTION_MAX}")
     name = None if judge is None else _name(judge)
