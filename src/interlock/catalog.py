@@ -84,7 +84,7 @@ class Catalog:
         try:
             command = self._adapters[cls].validate_python(data, context={"resolve": resolve})
         except ValidationError as error:
-            raise InvalidInput(*_reasons(name, error)) from None
+            raise InvalidInput(*reasons_of(name, error)) from None
         assert isinstance(command, Command)
         return command
 
@@ -149,7 +149,7 @@ class Catalog:
             plain = adapter.dump_python(command, context={"reveal": True}, warnings="none")
             found: Command[C] = adapter.validate_python(plain)
         except ValidationError as error:
-            raise InvalidInput(*_reasons(command.command_type.name, error)) from None
+            raise InvalidInput(*reasons_of(command.command_type.name, error)) from None
         return found
 
     def known(self, command: Command[Any]) -> None:
@@ -166,15 +166,17 @@ class Catalog:
             raise Unreadable(_GONE.format(name))
         return self._form(Approval if judge is None else _last_hint(method_of(self.commands[name], judge)))
 
-    def report(self, monitor: str, data: Any) -> Any:
+    def report(self, monitor: str, data: Any, resolve: Resolve) -> Any:
         """What a monitor is told, in its own type; raises InvalidInput."""
         if monitor not in self.monitors:
             known = ", ".join(sorted(self.monitors)) or "none"
             raise InvalidInput(f"there is no monitor {monitor!r}; there are: {known}")
         try:
-            return self._form(_last_hint(self.monitors[monitor].reported)).validate_python(data)
+            return self._form(_last_hint(self.monitors[monitor].reported)).validate_python(
+                data, context={"resolve": resolve}
+            )
         except ValidationError as error:
-            raise InvalidInput(*_reasons(f"monitor {monitor}", error)) from None
+            raise InvalidInput(*reasons_of(f"monitor {monitor}", error)) from None
 
     def _form(self, wanted: Any) -> TypeAdapter[Any]:
         if wanted not in self._forms:
@@ -262,7 +264,7 @@ def _upgrade(data: dict[str, Any], version: int, wanted: int, upgrades: Mapping[
     return data
 
 
-def _reasons(name: str, error: ValidationError) -> list[str]:
+def reasons_of(name: str, error: ValidationError) -> list[str]:
     """What is wrong, a line each: command, parameter, fact. The value itself is left out: it may be secret."""
     lines = []
     problems = error.errors(include_url=False, include_input=False, include_context=False)

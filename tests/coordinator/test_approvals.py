@@ -17,6 +17,7 @@ from interlock import (
     NotAllowed,
     Plan,
     Reader,
+    Ref,
     Refused,
     Secret,
     Tx,
@@ -31,7 +32,20 @@ from interlock.coordinator.answers import EVERYTHING
 from interlock.ids import new_id
 from interlock.model.records import EventRecord, Severity
 from interlock.model.states import Outcome, StepStatus
-from tests.coordinator.support import WAIT_S, Call, commands, events, failure_of, job, opened, steps, tasks, until_job
+from tests.coordinator.support import (
+    WAIT_S,
+    Call,
+    Disk,
+    add_disk,
+    commands,
+    events,
+    failure_of,
+    job,
+    opened,
+    steps,
+    tasks,
+    until_job,
+)
 from tests.databases import Scratch
 
 QUESTION = "May the rest be rolled out?"
@@ -80,12 +94,25 @@ class AskHowMany(Command[int], name="ask.how_many"):
         return servers
 
 
+class AskWhich(Command[Ref[Disk]], name="ask.which"):
+    def execute(self, db: Tx) -> Plan:
+        return part(approval("Which disk?", permission="p", judge=self.named))
+
+    def named(self, db: Reader, answer: dict[str, Ref[Disk]]) -> bool:
+        return db.exists(answer["disk"])
+
+    def end_successfully(self, db: Tx) -> Ref[Disk]:
+        disk = db.named(Disk, "d")
+        assert disk is not None
+        return disk.ref
+
+
 class AskTwice(Command[None], name="ask.twice"):
     def execute(self, db: Tx) -> Plan:
         return parallel(*(part(approval(f"{n}?", permission="p")) for n in range(2)))
 
 
-MEMBERS = (RollOut, Ask, AskHowMany, AskTwice)
+MEMBERS = (RollOut, Ask, AskHowMany, AskTwice, AskWhich)
 
 
 async def asking(coordinator: Coordinator, command: Command[Any]) -> Job[Any]:
@@ -131,6 +158,16 @@ async def test_a_form_of_its_own_is_checked_whole_and_may_leave_it_open(scratch:
         assert job(coordinator, asks.id).result is None
         await coordinator.answer(asks.id, {"servers": 4}, by="bob", holds=EVERYTHING)
         assert await asks.result(WAIT_S) == 4
+
+
+async def test_a_person_may_name_what_an_answer_refers_to(scratch: Scratch) -> None:
+    async with opened(scratch, *MEMBERS) as coordinator:
+        disk = await add_disk(coordinator)
+        asks = await asking(coordinator, AskWhich())
+        with pytest.raises(InvalidInput, match="answer: disk: there is no disk named 'e'"):
+            await coordinator.answer(asks.id, {"disk": "e"}, by="ada", holds=EVERYTHING)
+        await coordinator.answer(asks.id, {"disk": "d"}, by="ada", holds=EVERYTHING)
+        assert await asks.result(WAIT_S) == disk
 
 
 async def test_an_answer_survives_a_restart_and_so_does_the_question(scratch: Scratch) -> None:

@@ -1,6 +1,7 @@
 """Commands that become jobs of their own in another's transaction, and waits for the ends of jobs."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -27,9 +28,14 @@ from interlock import (
 )
 from interlock.coordinator import recovery
 from interlock.coordinator.engine import Engine
+from interlock.coordinator.waits import Waits
+from interlock.core.facts import Fact, Look
 from interlock.core.flow import Flow
+from interlock.model.changes import Change
+from interlock.model.waits import Wait
 from tests.coordinator.support import WAIT_S, Disk, Gate, Work, add_disk, events, failure_of, job, opened, tasks
 from tests.databases import Scratch
+from tests.store.rows import PLACEHOLDER, TICKET
 
 
 class Delegate(Command[Any], name="delegate"):
@@ -273,3 +279,16 @@ async def test_a_wait_for_such_a_lock_that_has_a_time_out_ends_by_that(scratch: 
         disk = await add_disk(coordinator)
         holds = await coordinator.submit(HoldsBriefly(disk=disk, levels=0))
         assert "as long as allowed" in (await failure_of(holds)).message
+
+
+def test_who_waits_for_a_job_looks_again_when_that_begins_to_wait_for_a_lock() -> None:
+    """The two may have begun side by side, neither seeing the other: a circle is found by the one that looks last."""
+    told: list[tuple[UUID, Fact]] = []
+    flow, other = UUID(int=1), UUID(int=2)
+    task = replace(PLACEHOLDER, flow_id=flow, wait_json=Wait(job=other).to_json())
+    waits = Waits(lambda id, fact: told.append((id, fact)))
+    waits.stored([Change(None, task)])
+    ticket = replace(TICKET, flow_id=other)
+    for change in (Change(None, replace(ticket, flow_id=flow)), Change(None, ticket), Change(ticket, None)):
+        waits.stored([change])
+    assert told == [(flow, Look(task.id))] * 2, "when it was stored, and for the new ticket of the other"

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import TypeAdapter, ValidationError
 
-from interlock.catalog import Catalog, Unreadable
+from interlock.catalog import Catalog, Resolve, Unreadable, reasons_of
 from interlock.clock import Clock
 from interlock.coordinator.judging import planner_of
 from interlock.core.flow import Flow
@@ -18,9 +18,6 @@ from interlock.model.replacing import replace
 from interlock.model.text import require_storable
 from interlock.model.waits import DATA_MAX, Wait, wait_of
 from interlock.secrets import Keyring
-
-#: how much of what is wrong is said
-_REASONS_MAX = 100
 
 
 class Everything(Container[str]):
@@ -43,7 +40,7 @@ class Answer:
     task_id: UUID | None = None
 
 
-def answer(flow: Flow, given: Answer, catalog: Catalog, keyring: Keyring, clock: Clock) -> None:
+def answer(flow: Flow, given: Answer, catalog: Catalog, keyring: Keyring, clock: Clock, resolve: Resolve) -> None:
     """Writes the answer down, its secrets sealed.
 
     Raises Missing, NotAllowed, InvalidInput, and Refused where nothing asks any more.
@@ -58,9 +55,9 @@ def answer(flow: Flow, given: Answer, catalog: Catalog, keyring: Keyring, clock:
         )
     adapter = _form(flow, task, wait, catalog)
     try:
-        form = adapter.validate_python(given.form)
+        form = adapter.validate_python(given.form, context={"resolve": resolve})
     except ValidationError as error:
-        raise InvalidInput(*(_reason(each) for each in error.errors(include_input=False)[:_REASONS_MAX])) from None
+        raise InvalidInput(*reasons_of("answer", error)) from None
     shown = json.dumps(adapter.dump_python(form, mode="json"), ensure_ascii=False)
     if len(shown) > DATA_MAX:
         raise InvalidInput(f"the answer has {len(shown)} letters; at most {DATA_MAX}")
@@ -117,8 +114,3 @@ def _asked(flow: Flow, task_id: UUID | None) -> tuple[TaskRecord, Wait]:
         task, wait = found[-1]
         raise Refused(f"{wait.question!r} is not open any more: it ended {task.outcome}")
     raise Refused(f"job {flow.id} asks nobody anything")
-
-
-def _reason(problem: Any) -> str:
-    where = ".".join(str(part) for part in problem["loc"]) or "the answer"
-    return f"{where}: {problem['msg']}"

@@ -91,7 +91,7 @@ class Coordinator(Submitting):
         """Tells a monitor what was observed of an entity; what it writes is committed when this returns.
         Raises InvalidInput, Missing, and Refused where the monitor does, or raises."""
         self._check_works()
-        world, report = self._supervision.world, self.catalog.report(monitor, told)
+        world, report = self._supervision.world, self.catalog.report(monitor, told, self._id_of)
 
         def make(snapshot: Snapshot, now: int) -> ChangeSet | None:
             return outside.report(world, Flow(new_id()), monitor, subject, report, snapshot, now)
@@ -108,7 +108,7 @@ class Coordinator(Submitting):
         given = answers.Answer(form, by, holds, task_id)
         await self._engine.errand(
             job_id,
-            lambda flow: answers.answer(flow, given, self.catalog, self._keyring, self._clock),
+            lambda flow: answers.answer(flow, given, self.catalog, self._keyring, self._clock, self._id_of),
             lambda connection: recovery.load(connection, job_id),
         )
 

@@ -221,6 +221,12 @@ class Submitting:
 
             return self.catalog.from_input(name, parameters, version=version, resolve=resolve)
 
+    def _id_of(self, entity_type: str, entity_name: str) -> UUID | None:
+        """What a person may mean by a name."""
+        with self.reading() as connection:
+            found = entities.by_name(connection, entity_type, entity_name)
+        return found.ref.id if found is not None else None
+
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A read snapshot of the database. Raises DatabaseLost where it does not answer."""

@@ -9,7 +9,14 @@ from uuid import UUID
 
 from interlock.core.facts import Examine, Fact, Look
 from interlock.model.changes import Change
-from interlock.model.records import CommandRecord, EntityRecord, EntityRefRecord, SignalRecord, TaskRecord
+from interlock.model.records import (
+    CommandRecord,
+    EntityRecord,
+    EntityRefRecord,
+    SignalRecord,
+    TaskRecord,
+    TicketRecord,
+)
 from interlock.model.refs import Ref
 from interlock.model.states import State
 from interlock.model.waits import wait_of
@@ -42,6 +49,8 @@ class Waits:
                 changed[row.target] = None
             elif isinstance(row, SignalRecord):
                 changed[row.kind, row.about] = None
+            elif isinstance(row, TicketRecord) and change.old is None:
+                changed[row.flow_id] = None  # who waits for that job's end may be in a circle now
             elif isinstance(row, CommandRecord) and row.parent_id is None:
                 self.add_flow(row)
                 if row.state is State.ENDED:
