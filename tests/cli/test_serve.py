@@ -268,6 +268,7 @@ def test_a_job_waits_for_a_monitor_a_signal_and_a_person(
         lambda: interlock("-o", "json", "job", "questions", job), lambda ran: json.loads(ran.out)["questions"]
     )
     assert [each["question"] for each in json.loads(asked.out)["questions"]] == ["May it be opened?"]
+    assert "May it be opened?" in interlock("job", "show", job).out
     shown = interlock("job", "questions", job)
     assert "approve (boolean), reason (string, optional)" in shown.out
     ran = interlock("job", "answer", job, "approve=perhaps")

@@ -137,7 +137,7 @@ def _tasks(tasks: Sequence[Json]) -> Iterator[Sequence[Any]]:
             task["status"],
             task["result"] or task["outcome"],
             task["code"],
-            task["message"],
+            task["message"] or (task["waits_for"] or {}).get("question"),
         )
 
 
