@@ -1,6 +1,6 @@
 """Several flows in memory that ask for locks, over rows as the store would have them, beside a small model of them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -47,6 +47,10 @@ class Rows(Snapshot):
 
     def waiting_holders(self) -> list[Waiter]:
         return [self._waiter(ticket) for ticket in self._tickets if ticket.flow_id in self._holders]
+
+    def awaited(self, flow_ids: Collection[UUID]) -> set[UUID]:
+        """Nobody here waits for the end of a job."""
+        return set()
 
     def _waiter(self, ticket: TicketRecord) -> Waiter:
         return Waiter(ticket, "a job", ticket.flow_id in self._holders)

@@ -17,7 +17,7 @@ RATE = SIZE // 32
 DEADLINE = "6s"
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["extension", "stock"])
+@pytest.fixture(scope="module", params=[False, pytest.param(True, marks=pytest.mark.long)], ids=["extension", "stock"])
 def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A site whose VM web1 has one disk, full of data."""
     folder = tmp_path_factory.mktemp("deadline")
@@ -77,7 +77,7 @@ def test_a_deadline_outlives_the_coordinator(site: Site) -> None:
     stopped_and_clean(site, job_id, images)
 
 
-@pytest.mark.parametrize("side", ["before", "after"])
+@pytest.mark.parametrize("side", ["before", pytest.param("after", marks=pytest.mark.long)])
 def test_a_coordinator_that_dies_as_it_stops_the_copy_stops_it_in_its_next_life(site: Site, side: str) -> None:
     images = set(site.images())
     site.arm(f"host:Task.stop:1:{side}")

@@ -18,7 +18,7 @@ from tests.killing import loop
 DISKS = 4
 
 
-@pytest.fixture(params=["extension", "stock"])
+@pytest.fixture(params=["extension", pytest.param("stock", marks=pytest.mark.long)])
 def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
     with loop.running(tmp_path, stock=request.param == "stock") as site:
         yield site
