@@ -110,9 +110,11 @@ class PostgresScratch:
                 with reading as out, writing as into:
                     for data in out:
                         into.write(data)
-            target.execute(
-                "SELECT setval(pg_get_serial_sequence('audit_log', 'id'), max(id)) FROM audit_log HAVING max(id) > 0"
-            )
+            for numbered, number in (("audit_log", "id"), ("signals", "number")):
+                target.execute(
+                    f"SELECT setval(pg_get_serial_sequence('{numbered}', '{number}'), max({number})) "
+                    f"FROM {numbered} HAVING max({number}) > 0"
+                )
         if self.key_file.exists():
             shutil.copyfile(self.key_file, copy.key_file)
         return copy

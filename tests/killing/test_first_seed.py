@@ -30,7 +30,7 @@ _DONE = re.compile(r'"id":"([^"]+)","method":"[^"]+","params":\{[^}]*\},[^}]*"st
 flows = pytest.mark.parametrize("flow", FLOWS)
 
 
-@pytest.fixture(scope="module", params=["extension", "stock"])
+@pytest.fixture(scope="module", params=["extension", pytest.param("stock", marks=pytest.mark.long)])
 def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with loop.running(tmp_path_factory.mktemp("site"), stock=request.param == "stock") as site:
         add_vm(site, "web1")

@@ -72,7 +72,7 @@ def results(site: Site, job: dict[str, Any], name: str) -> list[str]:
     return [result for (result,) in site.rows(query, UUID(job["id"]).bytes, name)]
 
 
-@pytest.mark.parametrize("order", ["commit:10:after", "commit:24:before"])
+@pytest.mark.parametrize("order", ["commit:10:after", pytest.param("commit:24:before", marks=pytest.mark.long)])
 def test_a_rolling_change_goes_on_after_a_kill(served: Site, order: str) -> None:
     release = "v4" if scene.shown(served.folder / "fleet")[WEAK] == "v2" else "v2"
     job = roll_out(served, release, order)
@@ -84,7 +84,7 @@ def test_a_rolling_change_goes_on_after_a_kill(served: Site, order: str) -> None
     )
 
 
-@pytest.mark.parametrize("order", ["commit:30:after", "commit:52:before"])
+@pytest.mark.parametrize("order", ["commit:30:after", pytest.param("commit:52:before", marks=pytest.mark.long)])
 def test_a_failing_release_is_rolled_back_everywhere_after_a_kill(served: Site, order: str) -> None:
     """In the midst of it, and while it is rolled back."""
     before = scene.shown(served.folder / "fleet")[WEAK]

@@ -1,8 +1,10 @@
 """Invariants 18 and 22: every row belongs to something, and bears its flow's correlation id."""
 
 from collections.abc import Iterator
+from functools import cache
+from typing import Any
 
-from sqlalchemy import Column, Connection, ForeignKeyConstraint, Table, and_, select
+from sqlalchemy import Column, Connection, ForeignKeyConstraint, Select, Table, and_, select
 
 from interlock.store import tables
 
@@ -31,9 +33,10 @@ _SAME_FLOW = (
 
 def orphans(connection: Connection) -> Iterator[str]:
     """18. Whatever a row names is there, and of the same flow."""
-    for table in tables.metadata.sorted_tables:
-        for foreign in sorted(table.foreign_key_constraints, key=lambda each: list(each.column_keys)):
-            yield from _dangling(connection, table, foreign)
+    for name, of_target, query in _dangling():
+        for row in connection.execute(query):
+            named = " ".join(str(value) for value in row)
+            yield f"{name} names {of_target} {named}, which does not exist"
     for column, target in _SOFT:
         query = select(column).distinct().outerjoin(target, target.c.id == column)
         for id in connection.scalars(query.where(column.is_not(None), target.c.id.is_(None))):
@@ -52,18 +55,25 @@ def orphans(connection: Connection) -> Iterator[str]:
             yield f"{table.name} has a row of flow {flow} for command {id} of flow {other}"
 
 
-def _dangling(connection: Connection, table: Table, foreign: ForeignKeyConstraint) -> Iterator[str]:
+@cache
+def _dangling() -> tuple[tuple[str, str, Select[Any]], ...]:
+    """For each foreign key who refers, to what, and the query for references that lead nowhere."""
+    return tuple(
+        (table.name, foreign.referred_table.name, _leading_nowhere(table, foreign))
+        for table in tables.metadata.sorted_tables
+        for foreign in sorted(table.foreign_key_constraints, key=lambda each: list(each.column_keys))
+    )
+
+
+def _leading_nowhere(table: Table, foreign: ForeignKeyConstraint) -> Select[Any]:
     target = foreign.referred_table.alias("target")
     pairs = [(element.parent, target.c[element.column.name]) for element in foreign.elements]
-    query = (
+    return (
         select(*(column for column, _ in pairs))
         .distinct()
         .select_from(table.outerjoin(target, and_(*(column == key for column, key in pairs))))
         .where(*(column.is_not(None) for column, _ in pairs), pairs[0][1].is_(None))
     )
-    for row in connection.execute(query):
-        named = " ".join(str(value) for value in row)
-        yield f"{table.name} names {foreign.referred_table.name} {named}, which does not exist"
 
 
 def correlation_differs(connection: Connection) -> Iterator[str]:
