@@ -15,11 +15,11 @@ run: ## a tour: real hosts, a crash, and the end that is true all the same
 
 test: ## all tests; choose with ARGS="tests/wire -k frames"
 	@sh tools/setup --for-tests
-	$(PYTHON) -m pytest -n 3 --dist loadscope --no-loadscope-reorder --durations=15 -m "not long" $(ARGS)
+	$(PYTHON) -m pytest -n 2 --dist loadscope --no-loadscope-reorder --durations=15 -m "not long" $(ARGS)
 
 kill: ## real kills at every effect of every verb and flow, as far as make test has no time for them
 	@sh tools/setup --for-tests
-	$(PYTHON) -m pytest -n 2 --dist load --durations=15 -m long tests/killing
+	$(PYTHON) -m pytest -n 2 --dist load --durations=15 -m long tests
 
 load: ## a thousand tasks of one agent at once for a minute, with stops, clears, reconnects and a kill
 	@sh tools/setup --for-tests

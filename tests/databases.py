@@ -13,6 +13,7 @@ from urllib.parse import quote
 from uuid import UUID
 
 import psycopg
+from sqlalchemy import Connection, NullPool, create_engine
 
 from interlock.store.database import Database
 from interlock.store.tables import metadata
@@ -178,6 +179,28 @@ class Databases:
                 connection.execute(f"TRUNCATE {_TABLES} RESTART IDENTITY")
         self._free += self._taken[before:]
         del self._taken[before:]
+
+
+#: which database `looking` looks at
+_looked_at = ""
+_LOOKERS = {
+    "sqlite": create_engine(
+        "sqlite://", creator=lambda: sqlite3.connect(_looked_at.removeprefix("sqlite:///")), poolclass=NullPool
+    ),
+    "postgresql": create_engine(
+        "postgresql+psycopg://", creator=lambda: psycopg.connect(_looked_at), poolclass=NullPool
+    ),
+}
+
+
+@contextmanager
+def looking(url: str) -> Iterator[Connection]:
+    """A connection past the store. Its engine is the same for all databases of a dialect: what it has compiled once is
+    not compiled again for each test."""
+    global _looked_at
+    _looked_at = url
+    with _LOOKERS[url.partition(":")[0]].connect() as connection:
+        yield connection
 
 
 _databases: Databases | None = None

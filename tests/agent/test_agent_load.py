@@ -15,6 +15,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
 
+import pytest
+
 from interlock.agent.journal.files import RealFiles
 from interlock.agent.journal.format import read
 from interlock.agent.journal.ledger import Ledger
@@ -41,6 +43,7 @@ def _rss_bytes(agent: AgentProcess) -> int:
     return int(Path(f"/proc/{agent.process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+@pytest.mark.long
 async def test_many_tasks_at_once_are_neither_lost_nor_done_twice(tmp_path: Path) -> None:
     seed = int(os.environ.get("INTERLOCK_LOAD_SEED", time.time_ns() % 1_000_000))
     print(f"\nINTERLOCK_LOAD_SEED={seed}")

@@ -8,7 +8,6 @@ import pytest
 import structlog
 
 from interlock.invariants import check
-from interlock.store.database import Database
 from tests import databases
 
 
@@ -24,5 +23,5 @@ def scratch(scratch: databases.Scratch, tmp_path: Path) -> Iterator[databases.Sc
     yield scratch
     urls = [f"sqlite:///{file}" for file in tmp_path.glob("*.db")]
     for url in urls if scratch.dialect == "sqlite" else databases.postgres().urls_taken():
-        with Database.open(url) as database, database.reader() as reader:
-            assert check(reader) == [], url
+        with databases.looking(url) as connection:
+            assert check(connection) == [], url

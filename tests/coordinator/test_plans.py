@@ -320,6 +320,7 @@ async def test_a_plan_of_3000_parts_ends_in_several_transactions(scratch: Scratc
         assert commands(coordinator, submitted.id)[0].open == 0
 
 
+@pytest.mark.parametrize("scratch", ["sqlite", pytest.param("postgresql", marks=pytest.mark.long)], indirect=True)
 async def test_a_plan_of_10000_tasks_ends(scratch: Scratch) -> None:
     async with opened(scratch, Small, Large) as coordinator:
         submitted = await coordinator.submit(Large(tasks=10_000))

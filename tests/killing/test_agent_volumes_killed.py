@@ -10,7 +10,11 @@ from tests.killing.agent_case import Case
 from tests.killing.agent_cases_volumes import MADE
 from tests.killing.agent_loop import killed_everywhere
 
+#: those that take longest
+LONG = ("Volume.create, failing when published", "Volume.extendSize", "Volume.extendSize, failing")
+CASES = [pytest.param(case, marks=pytest.mark.long if case.name in LONG else (), id=case.name) for case in MADE]
 
-@pytest.mark.parametrize("case", MADE, ids=lambda case: case.name)
+
+@pytest.mark.parametrize("case", CASES)
 async def test_wherever_the_agent_is_killed_the_end_of_the_task_is_true(case: Case, tmp_path: Path) -> None:
     await killed_everywhere(case, tmp_path)

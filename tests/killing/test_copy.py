@@ -118,6 +118,7 @@ class Copy:
         loop.nothing_open(self.site, self.name)
 
 
+@pytest.mark.long
 def test_a_copy_outlives_its_agent_and_its_progress_is_seen_to_rise(site: Site, tmp_path: Path) -> None:
     copy = Copy(site, "gold")
     with copy.held():

@@ -69,6 +69,7 @@ def test_a_copy_whose_time_is_over_is_stopped_and_leaves_nothing(site: Site) -> 
     stopped_and_clean(site, begun(site, "late"), images)
 
 
+@pytest.mark.long
 def test_a_deadline_outlives_the_coordinator(site: Site) -> None:
     images = set(site.images())
     job_id = begun(site, "later")
@@ -77,7 +78,8 @@ def test_a_deadline_outlives_the_coordinator(site: Site) -> None:
     stopped_and_clean(site, job_id, images)
 
 
-@pytest.mark.parametrize("side", ["before", pytest.param("after", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("side", ["before", "after"])
 def test_a_coordinator_that_dies_as_it_stops_the_copy_stops_it_in_its_next_life(site: Site, side: str) -> None:
     images = set(site.images())
     site.arm(f"host:Task.stop:1:{side}")

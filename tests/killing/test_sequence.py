@@ -65,7 +65,9 @@ def test_an_undoing_is_done_once_though_two_coordinators_die_in_it(hosts: TwoHos
     loop.kill_at(hosts.first, relays(hosts, "back", "twice"), orders, again="commit:2:after")
 
 
-@pytest.mark.parametrize(("no_return", "undone"), [(0, [3, 2, 1]), (4, [])], ids=["undone", "kept"])
+@pytest.mark.parametrize(
+    ("no_return", "undone"), [pytest.param(0, [3, 2, 1], marks=pytest.mark.long), (4, [])], ids=["undone", "kept"]
+)
 def test_a_part_of_unknown_fate_stays_as_a_leftover_and_may_have_been_of_no_return(
     tmp_path: Path, no_return: int, undone: list[int]
 ) -> None:
@@ -104,7 +106,14 @@ def test_what_was_completed_is_undone_once_in_reverse_on_postgresql_too(scratch:
         loop.kill_at(hosts.first, relays(hosts, "back", "postgresql"), orders)
 
 
-@pytest.mark.parametrize("order", ["agent_spawn:1:after", "agent_rename:3:before", "agent_remove:5:after"])
+@pytest.mark.parametrize(
+    "order",
+    [
+        pytest.param("agent_spawn:1:after", marks=pytest.mark.long),
+        pytest.param("agent_rename:3:before", marks=pytest.mark.long),
+        "agent_remove:5:after",
+    ],
+)
 def test_a_sequence_ends_truly_though_the_agent_of_one_host_is_killed(hosts: TwoHosts, order: str) -> None:
     """While it copies, and while it removes: the copy goes on, and each removal is one."""
     loop.kill_agent_at(hosts.first, hosts.second, relays(hosts, "back", "agent"), [order])

@@ -4,7 +4,10 @@ import os
 import subprocess
 import sys
 
+import pytest
 
+
+@pytest.mark.long
 def test_every_claim_of_the_tour_holds() -> None:
     tour = subprocess.run(
         [sys.executable, "-m", "interlock.tour"],

@@ -215,7 +215,9 @@ async def test_a_volume_whose_agent_was_killed_just_after_the_last_rename_is_mad
     assert described.parent in synced
 
 
-@pytest.mark.parametrize("is_after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(
+    "is_after", [pytest.param(False, id="before", marks=pytest.mark.long), pytest.param(True, id="after")]
+)
 async def test_it_survives_a_death_at_each_of_its_effects(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_after: bool
 ) -> None:
@@ -239,7 +241,9 @@ async def test_it_survives_a_death_at_each_of_its_effects(
     assert 6 < number < 39
 
 
-@pytest.mark.parametrize("is_after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(
+    "is_after", [pytest.param(False, id="before", marks=pytest.mark.long), pytest.param(True, id="after")]
+)
 async def test_undone_it_survives_a_death_at_each_of_its_effects(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_after: bool
 ) -> None:

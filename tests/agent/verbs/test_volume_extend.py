@@ -250,7 +250,9 @@ async def test_a_volume_that_was_extended_is_not_cut_again(domain: Domain) -> No
 
 
 @outlives
-@pytest.mark.parametrize("is_after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(
+    "is_after", [pytest.param(False, id="before", marks=pytest.mark.long), pytest.param(True, id="after")]
+)
 async def test_it_survives_a_death_at_each_of_its_effects(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_after: bool
 ) -> None:
@@ -276,7 +278,9 @@ async def test_it_survives_a_death_at_each_of_its_effects(
 
 
 @outlives
-@pytest.mark.parametrize("is_after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(
+    "is_after", [pytest.param(False, id="before", marks=pytest.mark.long), pytest.param(True, id="after")]
+)
 async def test_undone_it_survives_a_death_at_each_of_its_effects(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_after: bool
 ) -> None:
