@@ -229,17 +229,17 @@ class AskPin(Command[None], name="ask.pin"):
         return part(approval("The pin?", permission="p", judge=self.is_right))
 
     def is_right(self, db: Reader, answer: Pin) -> bool | Failure:
-        return answer.pin.reveal() == "0815" or Failure("a wrong pin")
+        return answer.pin.reveal() == "swordfish" or Failure("a wrong pin")
 
 
 async def test_a_secret_of_an_answer_reaches_its_method_and_nothing_else(scratch: Scratch) -> None:
     async with opened(scratch, AskPin) as coordinator:
         asks = await asking(coordinator, AskPin())
-        await coordinator.answer(asks.id, {"pin": "0815"}, by="ada", holds=EVERYTHING)
+        await coordinator.answer(asks.id, {"pin": "swordfish"}, by="ada", holds=EVERYTHING)
         assert (await coordinator.wait_ended(asks.id, WAIT_S)).failure_json is None
-        assert all("0815" not in event.message for event in events(coordinator, asks.id))
+        assert all("swordfish" not in event.message for event in events(coordinator, asks.id))
     for table in ("async_tasks", "audit_log", "job", "command_entities"):
-        assert "0815" not in str(scratch.rows(f"SELECT * FROM {table}"))
+        assert "swordfish" not in str(scratch.rows(f"SELECT * FROM {table}"))
 
 
 async def test_an_answer_is_bounded(scratch: Scratch) -> None:

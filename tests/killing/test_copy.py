@@ -188,6 +188,7 @@ def test_a_copy_that_died_with_its_agent_is_rolled_back_and_said_to_have_failed(
     loop.nothing_open(site, copy.name)
 
 
+@pytest.mark.long
 def test_a_copy_outlives_coordinator_and_agent(site: Site) -> None:
     copy = Copy(site, "silver")
     site.kill_server()

@@ -73,6 +73,7 @@ def holds_its_data(site: Site, name: str, domain: str) -> bool:
     return subprocess.run(compare).returncode == 0
 
 
+@pytest.mark.long
 def test_a_moved_disk_holds_its_data_and_its_progress_is_seen_to_rise(tmp_path: Path) -> None:
     with Site(tmp_path, forked=True, copy_rate_bytes_per_s=RATE) as site:
         site.start_server("--poll", "0.05")
