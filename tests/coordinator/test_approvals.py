@@ -1,5 +1,6 @@
 """Waits that a person answers: a form, a permission, an audit line; durable like every other wait."""
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -29,6 +30,7 @@ from interlock import (
     sequence,
 )
 from interlock.coordinator.answers import EVERYTHING
+from interlock.core.facts import TaskOverdue
 from interlock.ids import new_id
 from interlock.model.records import EventRecord, Severity
 from interlock.model.states import Outcome, StepStatus
@@ -178,6 +180,27 @@ async def test_an_answer_survives_a_restart_and_so_does_the_question(scratch: Sc
         assert (await coordinator.wait_ended(rolls.id, WAIT_S)).failure_json is None
         with pytest.raises(Refused, match="is not open any more: it ended SUCCEEDED"):
             await coordinator.answer(rolls.id, {"approve": False}, by="eve", holds=EVERYTHING)
+
+
+async def test_an_answer_that_came_in_time_counts_though_nobody_had_looked_at_it_when_time_was_over(
+    scratch: Scratch,
+) -> None:
+    async with opened(scratch, *MEMBERS) as coordinator:
+        rolls = await asking(coordinator, RollOut())
+        [task] = [task for task in tasks(coordinator, rolls.id) if task.wait_json]
+        engine = coordinator._engine
+        with scratch.held():
+            answering = asyncio.ensure_future(
+                coordinator.answer(rolls.id, {"approve": True}, by="ada", holds=EVERYTHING)
+            )
+            async with asyncio.timeout(WAIT_S):
+                while not engine._slots[rolls.id].busy:
+                    await asyncio.sleep(0)
+            engine.tell(rolls.id, TaskOverdue(task.id))
+        await answering
+        await rolls.result(WAIT_S)
+        [task] = [task for task in tasks(coordinator, rolls.id) if task.wait_json]
+        assert (task.outcome, task.stopping is None) == (Outcome.SUCCEEDED, False)
 
 
 async def test_of_two_questions_one_is_to_be_named(scratch: Scratch) -> None:

@@ -5,7 +5,15 @@ from typing import Any
 from uuid import UUID
 
 from interlock.core import stopping
-from interlock.core.facts import CommandOverdue, TaskAnswered, TaskEnded, TaskOverdue, TaskProgressed, TaskStalled
+from interlock.core.facts import (
+    CommandOverdue,
+    Judge,
+    TaskAnswered,
+    TaskEnded,
+    TaskOverdue,
+    TaskProgressed,
+    TaskStalled,
+)
 from interlock.core.lifecycle import decide
 from interlock.model.failure import Failure
 from interlock.model.plan import Order, Retry
@@ -210,10 +218,15 @@ def test_a_failure_is_no_expiry_unless_it_was_rolled_back() -> None:
     assert set(play.flow.leftovers) == {task.id}
 
 
-def test_a_wait_that_is_stopped_is_over_at_once() -> None:
+def test_a_wait_that_is_stopped_is_looked_at_once_more_and_is_over_then() -> None:
     play = played(One(WORK))
     play.flow.put_task(replace(only_task(play), wait_json="{}"))
-    tell(play, CommandOverdue(play.flow.id))
+    [look] = decide(play.flow, CommandOverdue(play.flow.id), play.now)
+    task = only_task(play)
+    assert (look, task.outcome) == (Judge(task.command_id, task.id), None)
+    ended = stopping.goes_on(play.flow, task.id)
+    assert ended is not None
+    tell(play, ended)
     [task] = play.flow.tasks.values()
     assert (task.state, task.outcome, task.message) == (TaskState.CLEARED, Outcome.EXPIRED, task.stopping)
     play.play_out()

@@ -21,7 +21,7 @@ from interlock.coordinator.locking import Acquisition
 from interlock.coordinator.phase_db import PhaseDb
 from interlock.coordinator.refusing import must_begin, refusal_of
 from interlock.coordinator.snapshot import Snapshot
-from interlock.core import entity_ends, narration, planning
+from interlock.core import entity_ends, narration, planning, stopping
 from interlock.core.ending import failure_of
 from interlock.core.facts import (
     AskEntities,
@@ -310,13 +310,16 @@ class Runner:
             )  # fmt: skip
         except Unreadable as error:
             self._roll_back(mark)
-            judging.needs_person(self._flow, task, error, self._now)
-            return []
+            ended = stopping.goes_on(self._flow, task.id)
+            if ended is None:
+                judging.needs_person(self._flow, task, error, self._now)
+                return []
         except Refused as error:
             ended = TaskEnded(task.id, Outcome.FAILED, message=str(error))
         except RAISED as error:
             ended = TaskEnded(task.id, Outcome.FAILED, message=self._raised(planner, task.method, error))
         else:
+            ended = ended or stopping.goes_on(self._flow, task.id)
             return self._decide(ended) if ended is not None else []
         self._roll_back(mark)
         return self._decide(ended)

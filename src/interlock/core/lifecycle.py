@@ -59,7 +59,7 @@ def decide(flow: Flow, fact: Fact, now: int) -> list[Due]:
         judge = Judge(flow.tasks[fact.task_id].command_id, fact.task_id)
         return [judge] if is_still_due(flow, judge, now) else []
     agenda = _take(flow, fact, now)
-    due: list[Due] = []
+    due: list[Due] = [*stopping.last_looks(flow)] if isinstance(fact, CommandOverdue | TaskOverdue) else []
     while agenda:
         command = flow.commands[agenda.pop()]
         if command.attention is None:

@@ -6,9 +6,9 @@ are under way are never stopped from above.
 
 from uuid import UUID
 
-from interlock.core import leaving, narration, tasks
+from interlock.core import leaving, narration
 from interlock.core.ending import EXPIRED_REMEDY
-from interlock.core.facts import CommandOverdue, TaskEnded, TaskOverdue
+from interlock.core.facts import CommandOverdue, Judge, TaskEnded, TaskOverdue
 from interlock.core.flow import Flow
 from interlock.model.failure import Cause, Failure
 from interlock.model.records import CommandRecord, Role, TaskRecord
@@ -25,7 +25,8 @@ def overdue(flow: Flow, fact: CommandOverdue | TaskOverdue, now: int) -> list[UU
             return []
         why = _words(task.method, task.deadline_at, task.created_at)
         narration.deadline_passed(flow, why, now, command_id=task.command_id, task_id=task.id)
-        return stop_task(flow, task, why, now)
+        stop_task(flow, task, why)
+        return []
     command = flow.commands[fact.command_id]
     if command.state is not State.EXECUTING or command.stopping is not None:
         return []
@@ -53,20 +54,31 @@ def stop(flow: Flow, command: CommandRecord, why: str, now: int) -> list[UUID]:
     agenda = list(under_way)
     for id in under_way:
         for task in flow.tasks_for(id, Role.FORWARD):
-            agenda += stop_task(flow, task, why, now)
+            stop_task(flow, task, why)
     for id in pending:
         agenda += leaving.end(flow, flow.commands[id], Result.CANCELLED, now)
     return agenda
 
 
-def stop_task(flow: Flow, task: TaskRecord, why: str, now: int) -> list[UUID]:
-    """The wish is stored; who does the task is asked, and asked again after a crash. A wait is over at once."""
-    if task.outcome is not None or task.stopping is not None:
-        return []
-    flow.put_task(replace(task, stopping=why))
-    if task.wait_json is None:
-        return []
-    return tasks.reported(flow, TaskEnded(task.id, Outcome.EXPIRED, message=why), now)
+def stop_task(flow: Flow, task: TaskRecord, why: str) -> None:
+    """The wish is stored; who does the task is asked, and asked again after a crash. A wait is looked at once more."""
+    if task.outcome is None and task.stopping is None:
+        flow.put_task(replace(task, stopping=why))
+
+
+def last_looks(flow: Flow) -> list[Judge]:
+    """The waits that are to stop: what came in time counts, though nobody has looked at it yet."""
+    return [
+        Judge(task.command_id, task.id)
+        for task in flow.tasks.values()
+        if task.wait_json is not None and task.outcome is None and task.stopping is not None
+    ]
+
+
+def goes_on(flow: Flow, task_id: UUID) -> TaskEnded | None:
+    """A wait was looked at and has not ended: where it is to stop, it is over now."""
+    why = flow.tasks[task_id].stopping
+    return None if why is None else TaskEnded(task_id, Outcome.EXPIRED, message=why)
 
 
 def succeeded(flow: Flow, command: CommandRecord, now: int) -> CommandRecord:
