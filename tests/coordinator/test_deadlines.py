@@ -157,12 +157,12 @@ async def test_a_job_whose_time_is_over_is_stopped_and_its_failure_end_knows_why
         failure = await failure_of(job)
         [root], [task] = commands(coordinator, job.id), tasks(coordinator, job.id)
         assert (root.started_at or 0) + 50_000 == root.deadline_at
-        assert (task.outcome, task.message, task.deadline_at) == (Outcome.EXPIRED, "its coroutine was cancelled", None)
+        assert (task.outcome, task.message, task.deadline_at) == (Outcome.STOPPED, "its coroutine was cancelled", None)
         assert failure.message == (
             "the time of telling was over, 0.05 s after it began; "
             "gate on this process was stopped: its coroutine was cancelled"
         )
-        assert disk(coordinator, ref).note == "EXPIRED"
+        assert disk(coordinator, ref).note == "STOPPED"
         assert (leftovers(coordinator, job.id), locks(coordinator)) == ([], [])
         [passed] = [event for event in events(coordinator, job.id) if event.kind == "deadline_passed"]
         assert (passed.severity, passed.command_id, passed.task_id) == ("warning", job.id, None)
@@ -173,7 +173,7 @@ async def test_whatever_a_part_is_it_may_have_a_deadline(scratch: Scratch, which
     async with opened(scratch, *MEMBERS, gate=Gate()) as coordinator:
         job = await coordinator.submit(Planned(which=which))
         failure = await failure_of(job)
-        assert failure.has(Outcome.EXPIRED)
+        assert failure.has(Outcome.STOPPED)
         assert "was over, 0.05 s after it began" in failure.message
         assert [event.kind for event in events(coordinator, job.id)].count("deadline_passed") == 1
 
@@ -183,7 +183,7 @@ async def test_a_deadline_of_a_part_is_none_of_the_others(scratch: Scratch, whic
     async with opened(scratch, *MEMBERS, gate=Gate()) as coordinator:
         job = await coordinator.submit(Planned(which=which))
         await job.result(WAIT_S)
-        assert [task.outcome for task in tasks(coordinator, job.id)] == [Outcome.EXPIRED, Outcome.SUCCEEDED]
+        assert [task.outcome for task in tasks(coordinator, job.id)] == [Outcome.STOPPED, Outcome.SUCCEEDED]
 
 
 async def test_each_attempt_has_its_own_time(scratch: Scratch) -> None:
@@ -191,7 +191,7 @@ async def test_each_attempt_has_its_own_time(scratch: Scratch) -> None:
     async with opened(scratch, *MEMBERS, gate=gate) as coordinator:
         job = await coordinator.submit(Planned(which="again"))
         await failure_of(job)
-        assert [task.outcome for task in tasks(coordinator, job.id)] == [Outcome.EXPIRED] * 2
+        assert [task.outcome for task in tasks(coordinator, job.id)] == [Outcome.STOPPED] * 2
         assert gate.entries == 2
 
 
@@ -249,7 +249,7 @@ async def test_a_part_that_waits_for_a_lock_when_time_is_over_never_begins(scrat
         job = await coordinator.submit(OfWaiting(disk=ref), timeout_s=0.05)
         failure = await failure_of(job)
         assert failure.message == "the time of of_waiting was over, 0.05 s after it began; 1 of 1 parts never began"
-        assert failure.has(Outcome.EXPIRED)
+        assert failure.has(Outcome.STOPPED)
         [_, waiting] = commands(coordinator, job.id)
         assert (waiting.result, waiting.started_at) == (Result.CANCELLED, None)
         gate.open.set()
@@ -331,7 +331,7 @@ def test_what_is_stopped_before_its_first_step_is_over_too() -> None:
 
     asyncio.run(both_at_once())
     assert ([(fact.outcome, fact.message) for fact in told], ran) == (  # type: ignore[union-attr]
-        [(Outcome.EXPIRED, "it was stopped before it began")], [],
+        [(Outcome.STOPPED, "it was stopped before it began")], [],
     )  # fmt: skip
 
 
@@ -382,10 +382,10 @@ async def test_what_time_was_left_is_counted_by_the_next_engine(scratch: Scratch
     async with opened(scratch, gate=gate, clock=Jumping(HOUR_US)) as coordinator:
         ended = await coordinator.wait_ended(job.id, WAIT_S)
         assert ended.result is Result.FAILED
-        assert [task.outcome for task in tasks(coordinator, job.id)] == [Outcome.EXPIRED]
+        assert [task.outcome for task in tasks(coordinator, job.id)] == [Outcome.STOPPED]
 
 
-@pytest.mark.parametrize(("repeatable", "outcome"), [(True, Outcome.EXPIRED), (False, Outcome.LOST)])
+@pytest.mark.parametrize(("repeatable", "outcome"), [(True, Outcome.STOPPED), (False, Outcome.LOST)])
 async def test_a_function_that_was_to_stop_when_the_engine_died_is_not_run_again(
     scratch: Scratch, repeatable: bool, outcome: Outcome
 ) -> None:

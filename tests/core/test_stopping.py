@@ -72,13 +72,13 @@ def test_what_has_not_begun_never_begins_and_what_runs_is_asked_to_stop() -> Non
     assert (first.stopping, only_task(play).stopping, first.state) == (why, why, State.EXECUTING)
     play.finish(0, Outcome.FAILED, "cleanSuccess")
     play.play_out()
-    assert [task.outcome for task in play.flow.tasks.values()] == [Outcome.EXPIRED]
+    assert [task.outcome for task in play.flow.tasks.values()] == [Outcome.STOPPED]
     assert play.flow.root.result is Result.FAILED
     said = failure(play.flow.root)
     assert said.message.startswith(why)
-    assert said.causes[0].outcome is Outcome.EXPIRED
+    assert said.causes[0].outcome is Outcome.STOPPED
     assert said.causes[0].remedy == "see what took so long, or give it more time"
-    assert said.has(Outcome.EXPIRED)
+    assert said.has(Outcome.STOPPED)
     assert not said.has(Outcome.LOST)
 
 
@@ -180,7 +180,7 @@ def test_the_deadline_that_passed_first_keeps_its_words_within_another() -> None
     play.finish(0, Outcome.FAILED, "cleanSuccess")
     play.play_out()
     said = failure(play.flow.root)
-    expired = [cause.message for cause in said.causes if cause.outcome is Outcome.EXPIRED and not cause.host]
+    expired = [cause.message for cause in said.causes if cause.outcome is Outcome.STOPPED and not cause.host]
     assert play.flow.root.stopping in expired
     assert why in expired
     assert other.stopping is None
@@ -228,7 +228,7 @@ def test_a_wait_that_is_stopped_is_looked_at_once_more_and_is_over_then() -> Non
     assert ended is not None
     tell(play, ended)
     [task] = play.flow.tasks.values()
-    assert (task.state, task.outcome, task.message) == (TaskState.CLEARED, Outcome.EXPIRED, task.stopping)
+    assert (task.state, task.outcome, task.message) == (TaskState.CLEARED, Outcome.STOPPED, task.stopping)
     play.play_out()
     assert play.flow.root.result is Result.FAILED
 

@@ -46,13 +46,13 @@ async def test_a_task_is_asked_about_then_stopped_and_leaves_nothing(tmp_path: P
         before = len(host.calls)
         driven.time_is_over(job)
         failure = await failure_of(job)
-        assert driven.tasks(job.id, "outcome, host_result, code") == [("EXPIRED", "cleanSuccess", 411)] * 3
+        assert driven.tasks(job.id, "outcome, host_result, code") == [("STOPPED", "cleanSuccess", 411)] * 3
         await driven.all_cleared()
         assert STATUSES in methods(host)[before : methods(host).index(STOP)]
         assert len(host.asked(STOP)) == 3
         assert {call.headers.get("interlockTerm") for call in host.asked(STOP)} == {None if stock else "1"}
         assert driven.leftovers(job.id) == []
-        assert failure.has(Outcome.EXPIRED)
+        assert failure.has(Outcome.STOPPED)
         assert failure.message.startswith("the time of delete was over")
         assert [cause.remedy for cause in failure.causes] == ["see what took so long, or give it more time"] * 4
         assert host.tasks == {}
@@ -106,7 +106,7 @@ async def test_a_stop_without_an_answer_is_asked_again(tmp_path: Path) -> None:
         job = await running(driven, host)
         driven.time_is_over(job)
         await failure_of(job)
-        assert driven.tasks(job.id, "outcome") == [("EXPIRED",)]
+        assert driven.tasks(job.id, "outcome") == [("STOPPED",)]
         assert len(host.asked(STOP)) == 3
 
 
@@ -140,7 +140,7 @@ async def test_what_was_never_sent_is_stopped_without_the_host(tmp_path: Path) -
         job = await driven.delete(thing, images(2))
         driven.time_is_over(job)
         await failure_of(job)
-        assert driven.tasks(job.id, "state, outcome, incarnation") == [("Cleared", "EXPIRED", None)] * 2
+        assert driven.tasks(job.id, "state, outcome, incarnation") == [("Cleared", "STOPPED", None)] * 2
         assert driven.leftovers(job.id) == []
         await host.listen()
         await (await driven.delete(thing, images(1))).result(20)
@@ -177,7 +177,7 @@ async def test_a_process_that_slept_does_not_take_that_for_a_delay_of_the_host(t
         del host.on[STOP]
         await host.listen()  # a connection later it is asked again
         await failure_of(job)
-        assert driven.tasks(job.id, "outcome") == [("EXPIRED",)]
+        assert driven.tasks(job.id, "outcome") == [("STOPPED",)]
         assert len(host.asked(STOP)) == 2
 
 
@@ -201,7 +201,7 @@ async def test_a_start_without_an_answer_is_closed_for_good_or_stopped(tmp_path:
         await host.listen()
         await failure_of(job)
         [id] = driven.task_ids(job.id)
-        assert driven.tasks(job.id) in ([("Ended", "EXPIRED")], [("Cleared", "EXPIRED")])
+        assert driven.tasks(job.id) in ([("Ended", "STOPPED")], [("Cleared", "STOPPED")])
         assert driven.leftovers(job.id) == []
         assert [call.params["forGood"] for call in host.asked(FORBID_OR_GET)] == [True]
         assert len(host.asked(STOP)) == has_run
@@ -244,7 +244,7 @@ async def test_the_wish_to_stop_outlives_the_coordinator(tmp_path: Path) -> None
         before = len(host.calls)
         async with driven.opened():
             await driven.coordinator.wait_ended(job.id, 20)
-            assert driven.tasks(job.id, "outcome") == [("EXPIRED",)]
+            assert driven.tasks(job.id, "outcome") == [("STOPPED",)]
             await driven.all_cleared()
             since = methods(host)[before:]
             assert since.index(STATUSES) < since.index(STOP)

@@ -53,9 +53,9 @@ def stopped_and_clean(site: Site, job_id: str, images: set[str]) -> None:
     loop.settled(site)
     assert job["result"] == "FAILED"
     outcomes = {cause["outcome"] for cause in job["failure"]["causes"]}
-    assert outcomes == {"EXPIRED"}, job["failure"]
+    assert outcomes == {"STOPPED"}, job["failure"]
     copied = [task for task in job["tasks"] if task["method"] == "Volume.copy"]
-    assert [(task["outcome"], task["result"], task["code"]) for task in copied] == [("EXPIRED", "cleanSuccess", 411)]
+    assert [(task["outcome"], task["result"], task["code"]) for task in copied] == [("STOPPED", "cleanSuccess", 411)]
     assert not any(map(running, copies(site)))
     assert list(site.storage.glob("**/*.part")) == []
     assert set(site.images()) == images

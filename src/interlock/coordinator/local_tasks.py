@@ -62,7 +62,7 @@ class LocalTasks:
             words = f"{task.method} was interrupted by a crash and is not marked repeatable; it may have run"
             self._tell(task.flow_id, TaskEnded(task.id, Outcome.LOST, message=words))
         elif task.stopping is not None:
-            self._tell(task.flow_id, TaskEnded(task.id, Outcome.EXPIRED, message="it was stopped, and is not begun"))
+            self._tell(task.flow_id, TaskEnded(task.id, Outcome.STOPPED, message="it was stopped, and is not begun"))
         else:
             running = asyncio.get_running_loop().create_task(self._run(task))
             in_thread = not inspect.iscoroutinefunction(function.function)
@@ -86,7 +86,7 @@ class LocalTasks:
         if entry.grace is not None:
             entry.grace.cancel()
         if entry.running.cancelled() and not self._stopped:
-            self._tell(task.flow_id, TaskEnded(task.id, Outcome.EXPIRED, message="it was stopped before it began"))
+            self._tell(task.flow_id, TaskEnded(task.id, Outcome.STOPPED, message="it was stopped before it began"))
 
     async def stop(self) -> None:
         """Cancels what runs; the next engine finds it interrupted."""
@@ -116,7 +116,7 @@ class LocalTasks:
             if self._stopped and isinstance(error, asyncio.CancelledError):
                 raise
             if entry.is_stopping and isinstance(error, asyncio.CancelledError):
-                return TaskEnded(task.id, Outcome.EXPIRED, message="its coroutine was cancelled")
+                return TaskEnded(task.id, Outcome.STOPPED, message="its coroutine was cancelled")
             _log.info("local_function_raised", function=task.method, task=str(task.id), exc_info=error)
             return TaskEnded(task.id, Outcome.FAILED, message=legible(f"{type(error).__name__}: {error}"))
         return TaskEnded(task.id, Outcome.SUCCEEDED, answer_json=answer_json, message="returned")

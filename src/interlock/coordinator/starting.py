@@ -21,7 +21,7 @@ async def start(link: HostLink, watched: Watched) -> Fact:
             return TaskEnded(task.id, Outcome.UNKNOWN, message=words)
         known = await link.forbid_or_get(task, watched.term, for_good=task.stopping is not None)
         if known is None and task.stopping is not None:
-            return TaskEnded(task.id, Outcome.EXPIRED, message="it was stopped before it began, and never will")
+            return TaskEnded(task.id, Outcome.STOPPED, message="it was stopped before it began, and never will")
         if known is not None and task.is_async:
             return TaskAnswered(task.id, link.known_as(task))
     was_fresh, watched.fresh = watched.fresh, False

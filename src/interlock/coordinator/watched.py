@@ -66,7 +66,7 @@ def never_begun(watched: Watched) -> TaskEnded | None:
     task = watched.task
     if task.stopping is None or task.state is not TaskState.INITIALIZING or not watched.harmless:
         return None
-    return TaskEnded(task.id, Outcome.EXPIRED, message="it was stopped before it began")
+    return TaskEnded(task.id, Outcome.STOPPED, message="it was stopped before it began")
 
 
 def is_to_be_asked(watched: Watched, link: HostLink) -> bool:

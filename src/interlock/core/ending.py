@@ -15,7 +15,7 @@ _DONE = frozenset({TaskState.ENDED, TaskState.CLEARED, TaskState.CLEAR_FAILED})
 FATE_UNKNOWN = frozenset({Outcome.LOST, Outcome.UNKNOWN})
 
 #: what a person may do about what was stopped because its time was over
-EXPIRED_REMEDY = "see what took so long, or give it more time"
+OVERDUE_REMEDY = "see what took so long, or give it more time"
 
 
 def untouchable(flow: Flow) -> dict[Ref[Any], UUID]:
@@ -89,9 +89,9 @@ def task_cause(flow: Flow, command: CommandRecord, task: TaskRecord) -> Cause:
         Outcome.LOST: f"{task.method} was lost: {host} does not know task {task.id}; it may have run",
         Outcome.UNKNOWN: f"the fate of {task.method} on {host} is unknown (task {task.id})",
         Outcome.REFUSED: f"{host} refused {task.method}: {task.message}",
-        Outcome.EXPIRED: f"{task.method} on {host} was stopped{_why_stopped(command, task)}",
+        Outcome.STOPPED: f"{task.method} on {host} was stopped{_why_stopped(command, task)}",
     }.get(task.outcome or Outcome.FAILED, f"{task.method} failed on {host}: {task.message}")
-    remedy = EXPIRED_REMEDY if task.outcome is Outcome.EXPIRED else None
+    remedy = OVERDUE_REMEDY if task.outcome is Outcome.STOPPED else None
     if task.id in flow.leftovers:
         remedy = f"see what it left on {host}, then clear leftover {task.id}"
     return Cause(

@@ -14,6 +14,7 @@ from interlock.model.changes import Change, Record
 from interlock.model.errors import Bug
 from interlock.model.locks import LockScope
 from interlock.model.records import (
+    ActionRecord,
     CommandRecord,
     EventRecord,
     JobRecord,
@@ -64,6 +65,7 @@ class Flow:
         self.leftovers: dict[UUID, LeftoverRecord] = {}
         self.jobs: dict[UUID, JobRecord] = {}
         self.signals: dict[UUID, Change] = {}
+        self.actions: dict[UUID, ActionRecord] = {}
         self.entities: dict[Ref[Any], Change] = {}
         self.events: list[EventRecord] = []
         self.children: dict[PlanKey, list[UUID]] = {}
@@ -173,6 +175,10 @@ class Flow:
     def take_signal(self, row: SignalRecord, task_id: UUID) -> None:
         """A stored signal that was addressed to this flow is used up."""
         self._put(self.signals, row.id, Change(row, replace(row, taken_by=task_id)))
+
+    def add_action(self, row: ActionRecord) -> None:
+        """What a person did."""
+        self._put(self.actions, row.id, row)
 
     def put_entity(self, ref: Ref[Any], change: Change) -> None:
         self._put(self.entities, ref, change)
@@ -302,6 +308,7 @@ class Flow:
         self.events.clear()
         self.entities.clear()
         self.signals.clear()
+        self.actions.clear()
 
     # loading ----------------------------------------------------------------------------------------
 

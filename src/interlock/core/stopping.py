@@ -7,7 +7,7 @@ are under way are never stopped from above.
 from uuid import UUID
 
 from interlock.core import leaving, narration
-from interlock.core.ending import EXPIRED_REMEDY
+from interlock.core.ending import OVERDUE_REMEDY
 from interlock.core.facts import CommandOverdue, Judge, TaskEnded, TaskOverdue
 from interlock.core.flow import Flow
 from interlock.model.failure import Cause, Failure
@@ -78,7 +78,7 @@ def last_looks(flow: Flow) -> list[Judge]:
 def goes_on(flow: Flow, task_id: UUID) -> TaskEnded | None:
     """A wait was looked at and has not ended: where it is to stop, it is over now."""
     why = flow.tasks[task_id].stopping
-    return None if why is None else TaskEnded(task_id, Outcome.EXPIRED, message=why)
+    return None if why is None else TaskEnded(task_id, Outcome.STOPPED, message=why)
 
 
 def succeeded(flow: Flow, command: CommandRecord, now: int) -> CommandRecord:
@@ -95,7 +95,7 @@ def explained(flow: Flow, command: CommandRecord, failure: Failure) -> Failure:
     causes = failure.causes
     if _is_first(flow, command):
         refs = tuple(map(str, command.refs))
-        own = Cause(command.stopping, (command.title,), refs, remedy=EXPIRED_REMEDY, outcome=Outcome.EXPIRED)
+        own = Cause(command.stopping, (command.title,), refs, remedy=OVERDUE_REMEDY, outcome=Outcome.STOPPED)
         causes = (own, *causes)
     return Failure.of(f"{command.stopping}; {failure.message}", causes)
 

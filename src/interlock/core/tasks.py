@@ -107,7 +107,7 @@ def _ended(flow: Flow, task: TaskRecord, fact: TaskEnded, now: int) -> list[UUID
 def _outcome(task: TaskRecord, fact: TaskEnded) -> Outcome:
     """How it ended: one that was to be stopped, failed, and was rolled back, was stopped."""
     was_stopped = task.stopping is not None and fact.host_result == CLEAN_SUCCESS
-    return Outcome.EXPIRED if was_stopped and fact.outcome is Outcome.FAILED else fact.outcome
+    return Outcome.STOPPED if was_stopped and fact.outcome is Outcome.FAILED else fact.outcome
 
 
 def _leftover(task: TaskRecord, fact: TaskEnded, now: int) -> LeftoverRecord:

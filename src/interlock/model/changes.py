@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from interlock.model.records import (
+    ActionRecord,
     CommandRecord,
     EntityRecord,
     EntityRefRecord,
@@ -24,6 +25,7 @@ Record: TypeAlias = (
     | JobRecord
     | StepRecord
     | EventRecord
+    | ActionRecord
     | LockRecord
     | TicketRecord
     | SnapshotRecord

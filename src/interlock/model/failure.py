@@ -22,7 +22,7 @@ class Cause:
     code: int | None = None
     remedy: str | None = None
     leftover: bool = False
-    #: how the task ended that is the reason; EXPIRED as well where a command's time was over
+    #: how the task ended that is the reason; STOPPED as well where a command's time was over
     outcome: Outcome | None = None
 
 
@@ -53,7 +53,7 @@ class Failure:
         return cls(data["message"], causes)
 
     def has(self, outcome: Outcome) -> bool:
-        """Whether that is how one of the causes (those that are kept) came about: LOST and EXPIRED may want ends of
+        """Whether that is how one of the causes (those that are kept) came about: LOST and STOPPED may want ends of
         their own."""
         return any(cause.outcome is outcome for cause in self.causes)
 

@@ -97,6 +97,12 @@ class CommandRecord:
     deadline_at: int | None = None
     #: why what is not over of it is being stopped
     stopping: str | None = None
+    #: who wished that; None: its time was over
+    stopped_by: str | None = None
+    #: what a person is asked, since a part has failed and what succeeded may be kept
+    asking: str | None = None
+    #: who decided that its failure does not count
+    skipped_by: str | None = None
 
     @property
     def options(self) -> Options:
@@ -156,6 +162,8 @@ class TaskRecord:
     deadline_at: int | None = None
     #: why it is being stopped
     stopping: str | None = None
+    #: who wished that; None: its time was over
+    stopped_by: str | None = None
     #: since when its host has reported no progress, where that is too long
     stalled_at: int | None = None
 
@@ -186,6 +194,14 @@ class JobRecord:
     visible: bool = True
     #: what waits longer than AGEING_US comes before what has one more of it
     priority: int = 0
+    #: who paused it: no part that has not begun begins
+    paused_by: str | None = None
+    #: the job that it does once more
+    restart_of: UUID | None = None
+    #: the schedule that began it
+    schedule_id: UUID | None = None
+    #: grows with every commit that writes the job; given by the writer
+    change_no: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +294,24 @@ class SignalRecord:
     by: str
     accepted_at: int
     taken_by: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ActionRecord:
+    """What a person did (table actions); the store numbers actions in the order of their commits.
+
+    `before_json` and `after_json` say what it changed, as far as it changed something at once.
+    """
+
+    id: UUID
+    at: int
+    by: str
+    what: str
+    subject: Ref[Any]
+    correlation_id: str | None = None
+    reason: str | None = None
+    before_json: str | None = None
+    after_json: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,8 +91,8 @@ class Outcome(StrEnum):
     LOST = "LOST"
     #: nobody can say whether it ran or still runs
     UNKNOWN = "UNKNOWN"
-    #: its time was over, and it is certain that nothing of it goes on
-    EXPIRED = "EXPIRED"
+    #: it was stopped, because its time was over or on a person's wish, and it is certain that nothing of it goes on
+    STOPPED = "STOPPED"
 
 
 class StepStatus(StrEnum):
@@ -172,14 +172,14 @@ TASK_ENDS: Mapping[TaskState, Mapping[Outcome, str]] = MappingProxyType(
             Outcome.REFUSED: "the host would not start it, or could not be reached while it was certainly not sent",
             Outcome.LOST: "it may have been sent, and the host's journal is another one now",
             Outcome.UNKNOWN: "it may have been sent, and the host said nothing of it for too long",
-            Outcome.EXPIRED: "its time was over, and it is certain that it was not sent, or never will run",
+            Outcome.STOPPED: "it was to be stopped, and it is certain that it was not sent, or never will run",
         },
         TaskState.POLLING: {
             Outcome.SUCCEEDED: "the host reports its success",
             Outcome.FAILED: "the host reports its failure",
             Outcome.LOST: "the host no longer knows it",
             Outcome.UNKNOWN: "the host said nothing of it for too long, or a person left it",
-            Outcome.EXPIRED: "its time was over, and it was stopped",
+            Outcome.STOPPED: "it was to be stopped, and was",
         },
     }
 )

@@ -14,6 +14,7 @@ from sqlalchemy import Table
 
 from interlock.model.changes import Record
 from interlock.model.records import (
+    ActionRecord,
     CommandRecord,
     EntityRecord,
     EntityRefRecord,
@@ -58,6 +59,7 @@ MAPPED: Mapping[type, Mapped] = {
         Mapped(TaskRecord, tables.async_tasks, ("id",), tables.async_task_entities),
         Mapped(StepRecord, tables.step, ("id",), tables.step_subject_entity),
         Mapped(EventRecord, tables.audit_log, ("flow_id", "seq")),
+        Mapped(ActionRecord, tables.actions, ("id",)),
         Mapped(LeftoverRecord, tables.leftovers, ("id",)),
         Mapped(LockRecord, tables.entity_locks, ("ref", "flow_id")),
         Mapped(TicketRecord, tables.lock_tickets, ("command_id", "ref")),

@@ -27,6 +27,7 @@ from sqlalchemy.exc import IntegrityError
 from interlock.model.changes import Change, Record
 from interlock.model.errors import Bug, InterlockError, NameTaken
 from interlock.model.records import (
+    ActionRecord,
     CommandRecord,
     EntityRecord,
     EntityRefRecord,
@@ -62,6 +63,7 @@ INSERT_ORDER: tuple[type, ...] = (
     SnapshotRecord,
     SignalRecord,
     EventRecord,
+    ActionRecord,
 )
 #: how many rows an error names
 NAMED_MAX = 5
@@ -286,7 +288,7 @@ def _update(record: type, changed: tuple[int, ...], dialect: Dialect) -> tuple[s
     mapped = MAPPED[record]
     fields = [mapped.fields[index] for index in changed]
     fixed = [field.name for field in fields if field.kind is Kind.REFS]
-    if fixed or record is EventRecord:
+    if fixed or record in (EventRecord, ActionRecord):
         raise Bug(f"{record.__name__}: {', '.join(fixed) or 'a line'} cannot be changed once it is written")
     names = mapped.key + (("version",) if record is EntityRecord else ())
     wanted, columns, table = columns_of(fields), _key_columns(record, names), mapped.table

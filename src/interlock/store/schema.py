@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from interlock.model.errors import Refused
 
 #: the newest schema version that this code knows
-NEWEST = "0002"
+NEWEST = "0003"
 
 
 def version_of(connection: Connection) -> str | None:

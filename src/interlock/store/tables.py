@@ -23,6 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.schema import SchemaItem
 
 from interlock.model.records import (
+    ActionRecord,
     CommandRecord,
     EntityRecord,
     EntityRefRecord,
@@ -52,6 +53,7 @@ FIELDS: dict[type, tuple[Field, ...]] = {
     LockRecord: fields_of(LockRecord),
     TicketRecord: fields_of(TicketRecord),
     SignalRecord: fields_of(SignalRecord),
+    ActionRecord: fields_of(ActionRecord),
     SnapshotRecord: fields_of(SnapshotRecord),
     LeftoverRecord: fields_of(LeftoverRecord, refs_inside=True),
     EntityRecord: fields_of(EntityRecord, bare_ref=True),
@@ -133,6 +135,9 @@ job = _table(
     JobRecord,
     UniqueConstraint("idempotency_key"),
     Index("job_by_start", "started_at"),
+    Index("job_by_change", "change_no"),
+    Index("job_by_origin", "restart_of", **_where("restart_of IS NOT NULL")),
+    Index("job_by_schedule", "schedule_id", "started_at", **_where("schedule_id IS NOT NULL")),
     Index("job_unfinished", "started_at", "id", **_where("ended_at IS NULL")),
     key=("id",),
     checks={
@@ -241,6 +246,20 @@ signals = Table(
     CheckConstraint("(about_type IS NULL) = (about_id IS NULL)", name="signals_about"),
     Index("signals_to_all", "kind", "about_type", "about_id", "number", **_where("job_id IS NULL")),
     Index("signals_to_job", "job_id", "kind", "about_type", "about_id", "number", **_where("taken_by IS NULL")),
+    sqlite_autoincrement=True,
+)
+
+actions = Table(
+    "actions",
+    metadata,
+    Column("number", BigInteger().with_variant(Integer(), "sqlite"), primary_key=True, autoincrement=True),
+    *(
+        Column(column, kind, nullable=field.nullable)
+        for field in FIELDS[ActionRecord]
+        for column, kind in field.columns
+    ),
+    UniqueConstraint("id"),
+    Index("actions_by_subject", "subject_type", "subject_id", "number"),
     sqlite_autoincrement=True,
 )
 

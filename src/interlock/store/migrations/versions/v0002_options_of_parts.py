@@ -46,10 +46,10 @@ def _change_tasks() -> None:
     op.add_column("async_tasks", sa.Column("stopping", Text()))
     op.add_column("async_tasks", sa.Column("stalled_at", sa.BigInteger()))
     if op.get_context().dialect.name == "sqlite":
-        _widen_check_on_sqlite("async_tasks", _OUTCOMES, f"{_OUTCOMES} OR outcome = 'EXPIRED'")
+        _widen_check_on_sqlite("async_tasks", _OUTCOMES, f"{_OUTCOMES} OR outcome = 'STOPPED'")
     else:
         op.drop_constraint("async_tasks_outcome", "async_tasks")
-        op.create_check_constraint("async_tasks_outcome", "async_tasks", f"{_OUTCOMES} OR outcome = 'EXPIRED'")
+        op.create_check_constraint("async_tasks_outcome", "async_tasks", f"{_OUTCOMES} OR outcome = 'STOPPED'")
 
 
 def _widen_check_on_sqlite(table: str, former: str, wanted: str) -> None:
