@@ -22,6 +22,7 @@ from interlock.model.refs import Ref
 from interlock.model.replacing import replace
 from interlock.model.states import Ends, StepStatus
 from interlock.model.text import require_storable
+from interlock.model.wishes import Wish, action
 from interlock.secrets import Keyring
 
 _CORRELATION = re.compile(r"[0-9A-Za-z_-]{1,50}")
@@ -47,6 +48,11 @@ class Submission:
     whatever_end: bool = False
     #: seconds that it may take from when it begins; None = what its class says
     timeout_s: float | None = None
+    #: where a part fails, what succeeded is kept and a person is asked
+    ask: bool = False
+    #: the job that it does once more, and why
+    restart_of: UUID | None = None
+    reason: str = ""
 
 
 def submission(
@@ -59,13 +65,17 @@ def submission(
     priority: int = 0,
     context: Context = NO_CONTEXT,
     timeout_s: float | None = None,
+    ask: bool = False,
 ) -> Submission:
     """A submission with new ids, as far as it can be checked without the database. Raises InvalidInput."""
     id = new_id()
+    if ask and not command.command_type.resumable:
+        name = command.command_type.name
+        raise InvalidInput(f"{name} cannot ask when a part fails: what succeeded of it would not stay right meanwhile")
     return Submission(
         id, (new_id(), new_id(), new_id()), catalog.checked(command), _checked_correlation(correlation_id, id),
         _checked_key(idempotency_key), _checked_user(user), _checked_priority(priority), _checked_context(context),
-        timeout_s=_checked_timeout(timeout_s),
+        timeout_s=_checked_timeout(timeout_s), ask=ask,
     )  # fmt: skip
 
 
@@ -140,10 +150,20 @@ def accept(
             digest=digest,
             priority=submission.priority,
             visible=kind.monitored and not kind.internal if monitored is None else monitored,
+            restart_of=submission.restart_of,
         )
     )
     narration.open_job(flow, submission.step_ids, now)
+    if submission.restart_of is not None:
+        _note_restart(flow, submission, now)
     return record
+
+
+def _note_restart(flow: Flow, submission: Submission, now: int) -> None:
+    wish = Wish(flow.id, submission.user, submission.reason)
+    flow.add_event(now, "job_restarted", wish.words(f"job {submission.restart_of} is done once more"), user=wish.by)
+    former = Ref[Any]("job", submission.restart_of or flow.id)
+    flow.add_action(action(wish, "job.restart", former, now, flow.job.correlation_id, {}, {"job": str(flow.id)}))
 
 
 def _options(submission: Submission, kind: CommandType) -> Options:
@@ -153,6 +173,7 @@ def _options(submission: Submission, kind: CommandType) -> Options:
         whatever_end=submission.whatever_end,
         ends_by_entity=kind.ends is Ends.BY_ENTITY,
         timeout_s=submission.timeout_s or kind.timeout_s,
+        asks=submission.ask,
     )
 
 
