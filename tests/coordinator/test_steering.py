@@ -170,8 +170,8 @@ async def test_a_changed_priority_changes_the_order_of_those_who_wait(scratch: S
             waiting[0].id: -5, waiting[1].id: 0, waiting[2].id: 5,
         }  # fmt: skip
         gate.open.set()
-        for each in (holder, *waiting):
-            await coordinator.wait_ended(each.id, WAIT_S)
+        for id in (holder.id, *(each.id for each in waiting)):
+            await coordinator.wait_ended(id, WAIT_S)
         assert order == ["three", "two", "one"]
         assert actions(coordinator)[0] == ("job.priority", '{"priority": 0}', '{"priority": 5}')
 
