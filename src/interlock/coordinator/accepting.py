@@ -174,6 +174,7 @@ def _options(submission: Submission, kind: CommandType) -> Options:
         ends_by_entity=kind.ends is Ends.BY_ENTITY,
         timeout_s=submission.timeout_s or kind.timeout_s,
         asks=submission.ask,
+        skips=submission.ask and kind.skippable,
     )
 
 

@@ -373,6 +373,7 @@ class Runner:
             kind.ends,
             kind.timeout_s,
             kind.resumable,
+            kind.skippable,
         )
 
     def _dump_arguments(self, work: TaskWork) -> str:

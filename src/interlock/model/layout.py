@@ -41,6 +41,8 @@ class Options:
     timeout_s: float | None = None
     #: where a part of it fails, what succeeded is kept and a person is asked
     asks: bool = False
+    #: then what failed may be skipped
+    skips: bool = False
 
     def to_json(self) -> str | None:
         """What differs from the default; None where nothing does."""
