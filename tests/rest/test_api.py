@@ -23,6 +23,7 @@ BODY = {"command": "vm.remove", "parameters": {"vm": "web1"}}
 
 async def test_a_command_is_submitted(client: httpx.AsyncClient, coordinator: FakeCoordinator) -> None:
     body = BODY | {"version": 1, "idempotency_key": "k", "correlation_id": "ticket-9", "timeout_s": 2.5}
+    body |= {"after": [JOB], "after_policy": "failed"}
     answer = await client.post("/jobs", json=body)
     assert (answer.status_code, answer.json()) == (201, {"job_id": JOB, "repeated": False})
     assert answer.headers["Location"] == f"/api/v1/jobs/{JOB}"
@@ -37,6 +38,8 @@ async def test_a_command_is_submitted(client: httpx.AsyncClient, coordinator: Fa
             "user": "ann",
             "priority": 0,
             "timeout_s": 2.5,
+            "after": [UUID(JOB)],
+            "after_policy": "failed",
         }
     ]
 
@@ -325,7 +328,7 @@ async def test_a_job_is_shown(client: httpx.AsyncClient) -> None:
     found = (await client.get(f"/jobs/{JOB}")).json()
     assert (found["title"], found["status"], found["events_total"]) == ("Remove VM web1", "STARTED", 3)
     brief = (await client.get(f"/jobs/{JOB}", params={"brief": True})).json()
-    left_out = {"commands", "tasks", "locks", "events"}
+    left_out = {"commands", "tasks", "locks", "after", "events"}
     assert brief == {key: value for key, value in found.items() if key not in left_out}
 
 

@@ -9,10 +9,10 @@ from pydantic import ValidationError
 
 from interlock.catalog import Catalog, Unreadable, method_of
 from interlock.command import Command, Reader
-from interlock.coordinator.deadlocks import leads_back
+from interlock.coordinator.circling import NEVER_ENDS, leads_back
 from interlock.coordinator.snapshot import Snapshot
 from interlock.core import narration
-from interlock.core.facts import FormerEnded, NeverStarts, TaskEnded
+from interlock.core.facts import FormersEnded, TaskEnded
 from interlock.core.flow import Flow
 from interlock.model.failure import Failure
 from interlock.model.records import CommandRecord, TaskRecord
@@ -62,18 +62,12 @@ def needs_person(flow: Flow, task: TaskRecord, error: Unreadable, now: int) -> N
         narration.raise_attention(flow, parked, str(error), now)
 
 
-def former_of(command: CommandRecord, snapshot: Snapshot) -> FormerEnded | NeverStarts | None:
-    """What the job that a flow comes after means for its command; None: that has not ended."""
-    options = command.options
-    assert options.after_job is not None
-    former = snapshot.root_of(UUID(options.after_job))
-    if former is not None and former.state is not State.ENDED:
-        return None
-    if former is not None and (former.result is Result.SUCCEEDED or options.whatever_end):
-        return FormerEnded(command.id, options.after_job)
-    how = "is gone" if former is None else f"ended {former.result}"
-    words = f"{command.title} was to come after job {options.after_job}, which {how}; start it by itself"
-    return NeverStarts(command.id, Failure(words))
+def formers_of(flow: Flow, snapshot: Snapshot) -> FormersEnded | None:
+    """What the jobs that a flow comes after mean for it; None: none of them has ended since it was told."""
+    awaited = [each.former_id for each in flow.formers.values() if each.result is None]
+    found = snapshot.results_of(awaited)
+    results = [(id, found.get(id)) for id in awaited if id not in found or found[id] is not None]
+    return FormersEnded(flow.id, tuple(results)) if results else None
 
 
 def _of_job(task: TaskRecord, job_id: UUID, snapshot: Snapshot) -> TaskEnded | None:
@@ -81,9 +75,8 @@ def _of_job(task: TaskRecord, job_id: UUID, snapshot: Snapshot) -> TaskEnded | N
     if root is None:
         return TaskEnded(task.id, Outcome.FAILED, message=f"job {job_id} is gone")
     if root.state is not State.ENDED:
-        if not leads_back(task.flow_id, job_id, snapshot):
-            return None
-        return TaskEnded(task.id, Outcome.FAILED, message=f"job {job_id} waits for the end or a lock of this job")
+        circle = leads_back(task.flow_id, "waits for the end of", job_id, snapshot)
+        return None if circle is None else TaskEnded(task.id, Outcome.FAILED, message=f"{NEVER_ENDS}: {circle}")
     if root.result is Result.SUCCEEDED:
         return TaskEnded(task.id, Outcome.SUCCEEDED, answer_json=root.value_json, message=f"job {job_id} succeeded")
     why = f": {Failure.from_json(root.failure_json).message}" if root.failure_json else ""

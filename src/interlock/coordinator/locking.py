@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from interlock.coordinator import deadlocks
+from interlock.coordinator import circling, deadlocks
+from interlock.coordinator.circling import NEVER_ENDS
 from interlock.coordinator.snapshot import Snapshot
 from interlock.core import lock_scopes, narration
 from interlock.core.flow import Flow
@@ -18,8 +19,6 @@ from interlock.model.refs import Ref
 from interlock.model.replacing import replace
 from interlock.store.queries.locks import HeldLock
 from interlock.store.queries.tickets import Waiter
-
-_NEVER_ENDS = "waiting would never end"
 
 
 @dataclass
@@ -45,7 +44,7 @@ def acquire(flow: Flow, command: CommandRecord, wanted: Locks, snapshot: Snapsho
         if circle is None:
             _take(flow, command, missing, wanted, snapshot, now)
             return Acquisition()
-        reasons = [f"{_NEVER_ENDS}: {circle}; start it again when one of these jobs has ended"]
+        reasons = [f"{NEVER_ENDS}: {circle}; start it again when one of these jobs has ended"]
     may_wait = wanted.waits and command.role is Role.FORWARD and not any(each.lock.leftover_id for each in held)
     if not may_wait:
         return Acquisition(reasons)
@@ -82,10 +81,10 @@ def _wait(
         snapshot.needs_writer = True  # two that wait for each other must not both look before either is stored
         cycle = deadlocks.cycle(flow, list(tickets.values()), snapshot)
         if cycle is not None:
-            return Acquisition([f"{_NEVER_ENDS}: {cycle}; start it again when one of these jobs has ended"])
-    awaited = deadlocks.awaited_by(flow, held, snapshot) if first.deadline_at is None else None
+            return Acquisition([f"{NEVER_ENDS}: {cycle}; start it again when one of these jobs has ended"])
+    awaited = circling.awaited_by(flow, held, snapshot) if first.deadline_at is None else None
     if awaited is not None:
-        return Acquisition([f"{_NEVER_ENDS}: {awaited}; it should not hold that meanwhile"])
+        return Acquisition([f"{NEVER_ENDS}: {awaited}; who holds it should not wait meanwhile"])
     for ticket in tickets.values():
         flow.put_ticket(ticket)
     narration.lock_waited(flow, command, reasons, now)

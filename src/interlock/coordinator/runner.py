@@ -25,7 +25,7 @@ from interlock.core import entity_ends, narration, planning, stopping
 from interlock.core.ending import failure_of
 from interlock.core.facts import (
     AskEntities,
-    AskFormer,
+    AskFormers,
     Compensate,
     Compensated,
     CompensateFailed,
@@ -86,7 +86,7 @@ class Runner:
         """Begins a new flow. Raises what `accepting.accept` raises."""
         self._objects[submission.flow_id] = submission.command
         root = self._accept(self._flow, submission)
-        self._run([Start(root.id)])
+        self._run(self._decide(Examine(root.id)))
 
     def accept_to_wait(self, submission: Submission) -> list[str]:
         """As `accept`, but nothing of it runs yet; returns the reasons for which it may not."""
@@ -178,8 +178,8 @@ class Runner:
                     due += self._compensate(each)
                 case Judge():
                     due += self._judge(self._flow.tasks[each.task_id])
-                case AskFormer():
-                    fact = judging.former_of(self._flow.commands[each.command_id], self._snapshot)
+                case AskFormers():
+                    fact = judging.formers_of(self._flow, self._snapshot)
                     due += self._decide(fact) if fact is not None else []
                 case AskEntities():
                     busy = others_at_work(self._flow, each.command_id, self._snapshot)

@@ -14,10 +14,12 @@ from interlock.model.entities import Entity
 from interlock.model.locks import LockMode
 from interlock.model.records import CommandRecord, EntityRecord, JobRecord, SignalRecord
 from interlock.model.refs import Ref
-from interlock.store.queries import entities, flows, jobs, locks, signals, tasks, tickets
+from interlock.model.states import Result
+from interlock.store.queries import entities, jobs, locks, signals, tasks, tickets, waiting
 from interlock.store.queries.locks import HeldLock
 from interlock.store.queries.tasks import TaskOnRef
 from interlock.store.queries.tickets import Waiter
+from interlock.store.queries.waiting import Awaits
 
 E = TypeVar("E", bound=Entity)
 P = ParamSpec("P")
@@ -116,9 +118,17 @@ class Snapshot:
         """The committed flow command of a job."""
         return self._ask(jobs.root_of, job_id)
 
-    def awaited(self, flow_ids: Collection[UUID]) -> set[UUID]:
-        """The flows for whose ends, or for whose locks, those flows wait, however long that takes."""
-        return self._ask(flows.awaited, flow_ids) | self._ask(tickets.holders, flow_ids)
+    def results_of(self, job_ids: Collection[UUID]) -> dict[UUID, Result | None]:
+        """How committed jobs ended, None: not yet; one that does not exist is left out."""
+        return self._ask(jobs.results_of, job_ids)
+
+    def awaited(self, flow_ids: Collection[UUID]) -> list[Awaits]:
+        """For which flows those wait, however long that takes."""
+        return self._ask(waiting.of_flows, flow_ids)
+
+    def parents(self, flow_ids: Collection[UUID]) -> dict[UUID, UUID | None]:
+        """Of the committed commands of those flows that have not ended, each with the one above it."""
+        return self._ask(waiting.parents, flow_ids)
 
     def last_signal(self) -> int:
         """The number of the last signal that was accepted."""

@@ -61,4 +61,4 @@ class Waking:
         for task in flow.tasks.values():
             if task.wait_json is not None:
                 self._waits.add_task(task)
-        self._waits.add_flow(flow.root)
+        self._waits.add_formers(flow.id, flow.formers.values())

@@ -5,7 +5,7 @@ from typing import TypeAlias
 from uuid import UUID
 
 from interlock.model.failure import Failure
-from interlock.model.states import Outcome, Phase
+from interlock.model.states import Outcome, Phase, Result
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +128,11 @@ class TaskEnded:
 
 
 @dataclass(frozen=True, slots=True)
-class FormerEnded:
-    """The job that this flow comes after has ended as it must."""
+class FormersEnded:
+    """Jobs that this flow comes after have ended, and how; None: that one is gone."""
 
     command_id: UUID
-    job_id: str
+    results: tuple[tuple[UUID, Result | None], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +168,7 @@ class TaskOverdue:
 #: facts that change rows
 News: TypeAlias = (
     Examine
-    | FormerEnded
+    | FormersEnded
     | NeverStarts
     | Executed
     | StartRefused
@@ -228,13 +228,13 @@ class AskEntities:
 
 
 @dataclass(frozen=True, slots=True)
-class AskFormer:
-    """Ask whether the job that this flow comes after has ended."""
+class AskFormers:
+    """Ask whether the jobs that this flow comes after have ended."""
 
     command_id: UUID
 
 
-Due: TypeAlias = Start | EndPhase | Compensate | AskEntities | Judge | AskFormer
+Due: TypeAlias = Start | EndPhase | Compensate | AskEntities | Judge | AskFormers
 
 
 def cause_of(due: Due) -> Examine | Look:

@@ -9,7 +9,7 @@ from uuid import UUID
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from interlock.model.calls import COMMANDS_MAX, CallOrder
+from interlock.model.calls import COMMANDS_MAX, FORMERS_MAX, AfterPolicy, CallOrder
 from interlock.model.decisions import Decision
 from interlock.model.errors import InvalidInput, Refused
 from interlock.model.locks import PRIORITY_MAX
@@ -54,6 +54,10 @@ class Submission(Body):
     idempotency_key: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     priority: Annotated[int, Field(ge=-PRIORITY_MAX, le=PRIORITY_MAX)] = 0
     timeout_s: Annotated[float, Field(gt=0, le=TIMEOUT_S_MAX, allow_inf_nan=False)] | None = None
+    after: Annotated[list[Annotated[UUID, Field(strict=False)]], Field(max_length=FORMERS_MAX)] = Field(
+        default_factory=list
+    )
+    after_policy: Annotated[AfterPolicy, Field(strict=False)] = AfterPolicy.SUCCEEDED
 
 
 class Planning(Body):

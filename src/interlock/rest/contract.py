@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from interlock.command import Command
 from interlock.coordinator.preview import Preview
-from interlock.model.calls import CallOrder
+from interlock.model.calls import AfterPolicy, CallOrder
 from interlock.model.decisions import Decision
 from interlock.model.refs import Ref
 
@@ -51,6 +51,8 @@ class Coordinating(Protocol):
         user: str = "",
         priority: int = 0,
         timeout_s: float | None = None,
+        after: Sequence[UUID] = (),
+        after_policy: AfterPolicy = AfterPolicy.SUCCEEDED,
     ) -> Accepted: ...
 
     async def submit_all_input(

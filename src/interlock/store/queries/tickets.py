@@ -3,16 +3,14 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
-from sqlalchemy import Connection, and_, or_, select
+from sqlalchemy import Connection, and_, select
 
 from interlock.model.locks import LockMode
 from interlock.model.records import TicketRecord
 from interlock.model.refs import Ref
 from interlock.store import tables
 from interlock.store.queries.by_ref import as_id, rows_by_ref
-from interlock.store.queries.rows import pieces
 
 _tickets, _job, _locks = tables.lock_tickets, tables.job, tables.entity_locks
 _is_holder = (
@@ -52,15 +50,3 @@ def _waiter(row: Any) -> Waiter:
         as_id(command_id), Ref(kind, as_id(id)), as_id(flow_id), LockMode(mode), rank, since, deadline_at
     )
     return Waiter(ticket, title, bool(is_holder))
-
-
-def holders(connection: Connection, flow_ids: Iterable[UUID]) -> set[UUID]:
-    """The flows that hold what those flows wait for without a time-out."""
-    same = and_(_locks.c.ref_type == _tickets.c.ref_type, _locks.c.ref_id == _tickets.c.ref_id)
-    conflicts = or_(_locks.c.mode == LockMode.EXCLUSIVE, _tickets.c.mode == LockMode.EXCLUSIVE)
-    in_the_way = and_(conflicts, _locks.c.flow_id != _tickets.c.flow_id, _locks.c.leftover_id.is_(None))
-    query = select(_locks.c.flow_id).join(_tickets, and_(same, in_the_way)).where(_tickets.c.deadline_at.is_(None))
-    found: set[UUID] = set()
-    for piece in pieces(flow_ids):
-        found |= set(connection.scalars(query.where(_tickets.c.flow_id.in_(piece))))
-    return found
