@@ -172,7 +172,7 @@ class LockPlay:
         self.wants[command.id] = wanted
         flow, before = self.flows[command.flow_id], dict(self.flows[command.flow_id].locks)
         expected = self._expected(command, wanted)
-        acquired = locking.acquire(flow, command, wanted, Rows(self.stored), self.now)
+        acquired = locking.acquire(flow, command, wanted, {}, Rows(self.stored), self.now)
         found = "refused" if acquired.refusals else "waits" if acquired.is_waiting else "takes"
         assert found == expected, acquired
         if found == "takes":

@@ -22,7 +22,7 @@ from interlock.coordinator.waking import Waking
 from interlock.coordinator.work import Asked, Errand, Outcome, Outside, Slot, Work, never_sent, wants_action
 from interlock.coordinator.workers import OVERDUE_S, Workers
 from interlock.coordinator.writer import SETS_MAX, Owner, Writer
-from interlock.core import narration
+from interlock.core import limiting, narration
 from interlock.core.facts import Examine, Fact, Look, TaskCleared, TaskProgressed
 from interlock.core.flow import Flow
 from interlock.core.lifecycle import examine_all
@@ -76,8 +76,10 @@ class Engine:
         self._stopped = False
         self._workers = Workers(database, clock, self._ran, workers)
         self._trials = Trials(self._schedule)
-        self._waking = Waking(clock, self.tell, self._touch, self._is_holder)
-        self.writer = Writer(database, owner, clock, self._from_writer, self._from_broken_writer, sets_max=sets_max)
+        self._waking = Waking(clock, self.tell, self._touch, self._is_holder, world.limits)
+        self.writer = Writer(
+            database, owner, clock, world.limits, self._from_writer, self._from_broken_writer, sets_max=sets_max
+        )
         self.failed: asyncio.Future[None] = self._loop.create_future()
 
     def start(self) -> None:
@@ -189,7 +191,7 @@ class Engine:
 
     def _is_holder(self, flow_id: UUID) -> bool:
         slot = self._slots.get(flow_id)
-        return slot is not None and bool(slot.flow.locks)
+        return slot is not None and limiting.holds(slot.flow)
 
     @property
     def flows(self) -> int:

@@ -12,7 +12,7 @@ import structlog
 
 from interlock.catalog import Unreadable
 from interlock.command import Command
-from interlock.coordinator import accepting, judging, locking
+from interlock.coordinator import accepting, judging, locking, room
 from interlock.coordinator.accepting import Submission
 from interlock.coordinator.change_set import ChangeSet, World
 from interlock.coordinator.entity_waits import others_at_work
@@ -47,6 +47,7 @@ from interlock.core.facts import (
 from interlock.core.flow import Flow, Mark
 from interlock.core.lifecycle import decide, is_still_due
 from interlock.core.planning import Author, Described
+from interlock.model.changes import Change
 from interlock.model.errors import Bug, Refused
 from interlock.model.failure import Failure
 from interlock.model.plan import Group, Plan, TaskWork
@@ -74,6 +75,8 @@ class Runner:
         self.flow = self._flow = flow
         self._snapshot = snapshot
         self._now = now
+        self._limits = world.limits.now
+        self._stale: list[Change] = []
         self._later: list[Fact] = []
         self._born: list[Flow] = []
         self._objects: dict[UUID, Command[Any]] = {}
@@ -139,13 +142,13 @@ class Runner:
         narration.roll_up(flow)
         flow.seal(self._now, claims=claims)
         links, bumps = link_changes(flow, self._world.catalog)
-        changes = flow.changes() + links
+        changes = flow.changes() + links + self._stale
         for born in self._born:
             born.seal(self._now, claims=0)
             changes += born.changes()
         return ChangeSet(
             flow, changes, bumps, snapshot.reads, snapshot.link_reads, snapshot.lock_wants,
-            snapshot.needs_writer, self._later, self._born,
+            snapshot.needs_writer, self._limits, self._later, self._born,
         )  # fmt: skip
 
     def _mark(self) -> tuple[Mark, int, int]:
@@ -224,7 +227,7 @@ class Runner:
         is_waiting = False
         try:
             subject, db = self._object(command), self._db(command)
-            acquired = locking.acquire(self._flow, command, subject.locks(db), self._snapshot, self._now)
+            acquired = self._acquire(command, subject, db)
             is_waiting = acquired.is_waiting
             reasons = acquired.refusals + [refusal.message for refusal in subject.validate(db)]
         except Refused as error:
@@ -236,6 +239,19 @@ class Runner:
         if reasons:
             self._roll_back(mark)
         return Acquisition(reasons, is_waiting)
+
+    def _acquire(self, command: CommandRecord, subject: Command[Any], db: PhaseDb) -> Acquisition:
+        """Room under limits first, then locks: who waits for room has no lock yet that others could want."""
+        flow, snapshot, now = self._flow, self._snapshot, self._now
+        keys = room.keys_of(flow, command, subject, db, self._limits, self._world.catalog)
+        found = room.ask(flow, command, keys, self._limits, snapshot, now)
+        if found.refusals or found.held_back:
+            return Acquisition(found.refusals, is_waiting=True)
+        acquired = locking.acquire(flow, command, subject.locks(db), self._limits, snapshot, now)
+        if found.keys and not acquired.is_waiting and not acquired.refusals:
+            room.take(flow, command, found.keys, now)
+            self._stale += room.stale(found.keys, self._limits, snapshot, now)
+        return acquired
 
     def _execute(self, id: UUID) -> list[Due]:
         command, mark = self._flow.commands[id], self._mark()
@@ -305,8 +321,7 @@ class Runner:
         mark, planner = self._mark(), judging.planner_of(self._flow, task)
         try:
             ended = judging.judge(
-                self._flow, task, self._object(planner), self._db(planner), self._snapshot, self._world.catalog,
-                self._world.keyring,
+                self._flow, task, self._object(planner), self._db(planner), self._snapshot, self._world, self._limits,
             )  # fmt: skip
         except Unreadable as error:
             self._roll_back(mark)
@@ -329,7 +344,9 @@ class Runner:
         flow = self._flow
         children = planning.lay_out(flow, command, plan, role, self._author, self._now, undoes=undoes)
         touched = [ref for task in flow.tasks_for(command.id, role, undoes) if task.is_mutating for ref in task.refs]
-        acquired = locking.acquire(flow, command, locking.touching(flow, touched), self._snapshot, self._now)
+        acquired = locking.acquire(
+            flow, command, locking.touching(flow, touched), self._limits, self._snapshot, self._now
+        )
         if acquired.refusals:
             raise Refused(*acquired.refusals)
         return children

@@ -1,7 +1,23 @@
 """Limits: how much of one kind may go on, what counts against it, and who waits for room."""
 
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
+
+from interlock.model.refs import Ref
+
+#: bounds of one limit, and how long its window may be in seconds
+AT_MOST_MAX = STARTS_MAX = 10_000
+WINDOW_S_MAX = 7 * 86_400.0
+#: letters of a key
+KEY_MAX = 200
+#: what a key begins with, by what it counts
+OF_COMMAND, OF_HOST, OF_KEY = "command:", "host:", "key:"
+
+
+def of_host(host: Ref[Any]) -> str:
+    """The key of what goes on on a host."""
+    return f"{OF_HOST}{host.id}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,6 +104,19 @@ class Coordinating(Protocol):
         leave_tasks: bool = False,
     ) -> None: ...
 
+    async def set_limit(
+        self,
+        key: str,
+        *,
+        at_most: int | None = None,
+        starts_max: int | None = None,
+        window_s: float | None = None,
+        by: str,
+        reason: str = "",
+    ) -> str: ...
+
+    async def remove_limit(self, key: str, *, by: str, reason: str = "") -> None: ...
+
     async def clear_leftover(self, leftover_id: UUID, *, by: str, reason: str) -> None: ...
 
     def hosts(self) -> list[dict[str, Any]]: ...
