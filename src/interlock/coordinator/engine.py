@@ -44,7 +44,7 @@ _log = structlog.get_logger(__name__)
 class Actor(Protocol):
     """Who acts on what has been committed; called in the loop, must not block."""
 
-    def task_stored(self, task: TaskRecord, term: int, *, fresh: bool) -> None:
+    def task_stored(self, task: TaskRecord, term: int, *, fresh: bool, priority: int) -> None:
         """A task is to be sent, watched, or cleared; a fresh one was certainly never sent."""
 
     def flow_stored(self, flow: Flow) -> None:
@@ -210,7 +210,8 @@ class Engine:
             count = 1 if slot.careful else self._facts_max
             facts = slot.take(count)
         run = run_of(slot, facts, asked, self._world, self._clock)
-        work = Work(slot, facts, asked, run, in_writer=slot.conflicts > CONFLICTS_MAX)
+        is_for_writer = slot.conflicts > CONFLICTS_MAX or bool(slot.flow.limit_tickets)
+        work = Work(slot, facts, asked, run, in_writer=is_for_writer)
         if work.in_writer:
             self.writer.put(work)
         else:
@@ -341,7 +342,7 @@ class Engine:
     def _act(self, flow: Flow, change_set: ChangeSet) -> None:
         for change in change_set.changes:
             if isinstance(change.new, TaskRecord) and wants_action(change):
-                self._actor.task_stored(change.new, flow.job.term, fresh=never_sent(change))
+                self._actor.task_stored(change.new, flow.job.term, fresh=never_sent(change), priority=flow.job.priority)
         self._waking.stored(flow, change_set.changes)
         for born in change_set.born:
             self._begin(born)
@@ -368,4 +369,5 @@ class Engine:
             if task.state is TaskState.CLEAR_FAILED:
                 slot.clearing.add(task.id)
             if task.state is not TaskState.CLEARED:
-                self._actor.task_stored(task, slot.flow.job.term, fresh=False)
+                job = slot.flow.job
+                self._actor.task_stored(task, job.term, fresh=False, priority=job.priority)

@@ -7,7 +7,6 @@ Decided in the writer alone: two that look at once would both find the last plac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from uuid import UUID
 
 from interlock.catalog import Catalog
 from interlock.command import Command, Reader
@@ -20,7 +19,7 @@ from interlock.model.changes import Change
 from interlock.model.limits import OF_COMMAND, OF_KEY, LimitRecord, LimitTicketRecord, LimitUseRecord, of_host
 from interlock.model.records import CommandRecord
 from interlock.model.refs import Ref
-from interlock.store.queries.limits import Waiter
+from interlock.model.replacing import replace
 
 
 @dataclass
@@ -69,9 +68,8 @@ def ask(
         flow.drop_limit_tickets(command.id)
         return found
     is_new = not any(id == command.id for id, _ in flow.limit_tickets)
-    rank, since = limiting.rank_of(flow, command, now)
     for standing in found.held_back:
-        ticket = LimitTicketRecord(command.id, standing.limit.key, flow.id, rank, since, limiting.look_at(standing))
+        ticket = replace(_ticket(flow, command, standing.limit.key, now), look_at=limiting.look_at(standing))
         if flow.limit_tickets.get((command.id, ticket.key)) != ticket:
             flow.put_limit_ticket(ticket)
     if is_new:
@@ -99,41 +97,37 @@ def _look(
     now: int,
     found: Room,
 ) -> None:
-    lineage = limiting.lineage(flow, command)
-    stored, line = snapshot.limit_uses(keys), snapshot.limit_waiters(keys)
-    rank, _ = limiting.rank_of(flow, command, now)
+    lineage, stored = limiting.lineage(flow, command), snapshot.limit_uses(keys)
     for key in keys:
-        limit, uses = limits[key], [use for use in stored if use.key == key]
-        running = limiting.running(flow, key, [use.command_id for use in uses])
+        limit, mine = limits[key], _ticket(flow, command, key, now)
+        running = limiting.running(flow, key, [use.command_id for use in stored if use.key == key])
         if not running.isdisjoint(lineage):
             continue  # a command above it counts already
-        before = _before(flow, key, [each for each in line if each.ticket.key == key], (rank, command.id))
-        standing = Standing(limit, len(running), _recent(flow, limit, snapshot, now), len(before))
+        ahead = _before(flow, mine, snapshot)
+        standing = Standing(limit, len(running), _recent(flow, limit, snapshot, now), ahead)
         if limiting.room(standing):
             found.keys.append(key)
             continue
         found.held_back.append(standing)
-        circle = circling.held_back_by(flow, lineage, key, _last_holder(before), limits, snapshot)
+        behind = snapshot.last_holder_before(mine) if ahead else None
+        circle = circling.held_back_by(flow, lineage, key, behind, limits, snapshot)
         if circle is not None:
             found.refusals.append(f"{circling.NEVER_ENDS}: {circle}; start it again when one of these jobs has ended")
 
 
-def _before(flow: Flow, key: str, line: Sequence[Waiter], place: tuple[int, UUID]) -> list[Waiter]:
-    """Who waits for the same and comes before. Who has something that others may wait for passes those who have
+def _ticket(flow: Flow, command: CommandRecord, key: str, now: int) -> LimitTicketRecord:
+    """The ticket that the command has, or would draw now."""
+    rank, since = limiting.rank_of(flow, command, now)
+    return LimitTicketRecord(command.id, key, flow.id, rank, since)
+
+
+def _before(flow: Flow, mine: LimitTicketRecord, snapshot: Snapshot) -> int:
+    """How many wait for the same and come before. Who has something that others may wait for passes those who have
     nothing, as with locks: they would wait for it in turn."""
-    holds = limiting.holds(flow)
-    others = [each for each in line if each.ticket.flow_id != flow.id and (each.is_holder or not holds)]
-    mine = [Waiter(ticket, holds) for ticket in flow.limit_tickets.values() if ticket.key == key]
-    return [each for each in (*others, *mine) if _place(each) < place]
-
-
-def _last_holder(before: Sequence[Waiter]) -> LimitTicketRecord | None:
-    found = max((each for each in before if each.is_holder), key=_place, default=None)
-    return None if found is None else found.ticket
-
-
-def _place(waiter: Waiter) -> tuple[int, UUID]:
-    return waiter.ticket.rank, waiter.ticket.command_id
+    place = mine.rank, mine.command_id
+    own = [each for each in flow.limit_tickets.values() if each.key == mine.key]
+    others = snapshot.limit_tickets_before(mine, only_holders=limiting.holds(flow))
+    return others + sum((each.rank, each.command_id) < place for each in own)
 
 
 def _recent(flow: Flow, limit: LimitRecord, snapshot: Snapshot, now: int) -> list[int]:

@@ -12,7 +12,7 @@ import structlog
 
 from interlock.catalog import Unreadable
 from interlock.command import Command
-from interlock.coordinator import accepting, judging, locking, room
+from interlock.coordinator import accepting, beginning, judging, locking
 from interlock.coordinator.accepting import Submission
 from interlock.coordinator.change_set import ChangeSet, World
 from interlock.coordinator.entity_waits import others_at_work
@@ -227,7 +227,10 @@ class Runner:
         is_waiting = False
         try:
             subject, db = self._object(command), self._db(command)
-            acquired = self._acquire(command, subject, db)
+            acquired, stale = beginning.acquire(
+                self._flow, command, subject, db, self._limits, self._snapshot, self._world.catalog, self._now
+            )
+            self._stale += stale
             is_waiting = acquired.is_waiting
             reasons = acquired.refusals + [refusal.message for refusal in subject.validate(db)]
         except Refused as error:
@@ -239,19 +242,6 @@ class Runner:
         if reasons:
             self._roll_back(mark)
         return Acquisition(reasons, is_waiting)
-
-    def _acquire(self, command: CommandRecord, subject: Command[Any], db: PhaseDb) -> Acquisition:
-        """Room under limits first, then locks: who waits for room has no lock yet that others could want."""
-        flow, snapshot, now = self._flow, self._snapshot, self._now
-        keys = room.keys_of(flow, command, subject, db, self._limits, self._world.catalog)
-        found = room.ask(flow, command, keys, self._limits, snapshot, now)
-        if found.refusals or found.held_back:
-            return Acquisition(found.refusals, is_waiting=True)
-        acquired = locking.acquire(flow, command, subject.locks(db), self._limits, snapshot, now)
-        if found.keys and not acquired.is_waiting and not acquired.refusals:
-            room.take(flow, command, found.keys, now)
-            self._stale += room.stale(found.keys, self._limits, snapshot, now)
-        return acquired
 
     def _execute(self, id: UUID) -> list[Due]:
         command, mark = self._flow.commands[id], self._mark()
@@ -382,15 +372,9 @@ class Runner:
         kind = command.command_type
         text = self._world.catalog.write_command(command, self._world.keyring)
         return Described(
-            kind.name,
-            kind.version,
-            text,
-            accepting.unique_refs(command),
-            self._title(command, self._flow.root),
-            kind.ends,
-            kind.timeout_s,
-            kind.resumable,
-        )
+            kind.name, kind.version, text, accepting.unique_refs(command), self._title(command, self._flow.root),
+            kind.ends, kind.timeout_s, kind.resumable,
+        )  # fmt: skip
 
     def _dump_arguments(self, work: TaskWork) -> str:
         return dump_sealed(work.arguments, self._world.keyring)

@@ -156,6 +156,14 @@ class Snapshot:
         """The committed tickets for those limits, in their order."""
         return self._ask(limits.waiters, keys)
 
+    def limit_tickets_before(self, mine: LimitTicketRecord, *, only_holders: bool) -> int:
+        """How many committed tickets of other flows come before one."""
+        return self._ask(limits.before, mine, only_holders=only_holders)
+
+    def last_holder_before(self, mine: LimitTicketRecord) -> LimitTicketRecord | None:
+        """The last of those of a flow that has what others may wait for."""
+        return self._ask(limits.last_holder_before, mine)
+
     def limit_tickets(self, flow_ids: Collection[UUID]) -> list[LimitTicketRecord]:
         """The committed tickets of those flows for whatever limit."""
         return self._ask(limits.of_flows, flow_ids)

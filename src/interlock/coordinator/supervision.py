@@ -79,12 +79,12 @@ class Supervision:
     async def _start_engine(self) -> None:
         settings = self._settings
         connect = connector(settings.tls_dir, plain_hosts=settings.plain_hosts)
-        self.acting = Acting(
-            self._database, self._catalog, self._keyring, self._clock, settings.patience, connect, self._waiting
-        )
         owner, after_a_crash = await asyncio.to_thread(owning.register, self._database, self._clock)
         with self._database.reading() as connection:
             limits = ConfiguredLimits(stored_limits.configured(connection))
+        self.acting = Acting(
+            self._database, self._catalog, self._keyring, self._clock, settings.patience, connect, self._waiting, limits
+        )
         self.world = World(self._catalog, self._keyring, new_id, self.acting.incarnation_of, limits)
         self._owner = owner
         self.engine = Engine(

@@ -115,6 +115,14 @@ class TaskStalled:
 
 
 @dataclass(frozen=True, slots=True)
+class TaskHeldBack:
+    """A limit of its host keeps the task from being sent, and which."""
+
+    task_id: UUID
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class TaskEnded:
     """The task is over, or nobody can say more of it."""
 
@@ -181,6 +189,7 @@ News: TypeAlias = (
     | TaskAnswered
     | TaskProgressed
     | TaskStalled
+    | TaskHeldBack
     | TaskEnded
     | TaskCleared
     | CommandOverdue

@@ -36,6 +36,7 @@ from interlock.core.facts import (
     TaskBound,
     TaskCleared,
     TaskEnded,
+    TaskHeldBack,
     TaskOverdue,
     TaskProgressed,
     TaskStalled,
@@ -116,7 +117,15 @@ def _take(flow: Flow, fact: News, now: int) -> list[UUID]:
             return compensation.ran(flow, fact)
         case CompensateFailed():
             return _compensate_failed(flow, fact, now)
-        case TaskBound() | TaskAnswered() | TaskProgressed() | TaskStalled() | TaskEnded() | TaskCleared():
+        case (
+            TaskBound()
+            | TaskAnswered()
+            | TaskProgressed()
+            | TaskStalled()
+            | TaskHeldBack()
+            | TaskEnded()
+            | TaskCleared()
+        ):
             return tasks.reported(flow, fact, now)
         case CommandOverdue() | TaskOverdue():
             return stopping.overdue(flow, fact, now)

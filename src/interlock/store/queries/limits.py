@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import Connection, and_, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 
 from interlock.model.limits import LimitRecord, LimitTicketRecord, LimitUseRecord
 from interlock.model.records import Role
@@ -22,9 +22,7 @@ _uses_of_waiter = select(_uses.c.flow_id).join(_commands, _is_open).where(_uses.
 _locks_of_waiter = select(_locks.c.flow_id).where(
     and_(_locks.c.flow_id == _tickets.c.flow_id, _locks.c.leftover_id.is_(None))
 )
-_is_holder = or_(_locks_of_waiter.correlate(_tickets).exists(), _uses_of_waiter.correlate(_tickets).exists()).label(
-    "is_holder"
-)
+_is_holder = or_(_locks_of_waiter.correlate(_tickets).exists(), _uses_of_waiter.correlate(_tickets).exists())
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +71,30 @@ def waiters(connection: Connection, keys: Iterable[str]) -> list[Waiter]:
     """Who waits for room under those limits, the first first within a key."""
     found: list[Waiter] = []
     for piece in pieces(keys):
-        query = select(_tickets, _is_holder).where(_tickets.c.key.in_(piece))
+        query = select(_tickets, _is_holder.label("is_holder")).where(_tickets.c.key.in_(piece))
         for row in connection.execute(query.order_by(_tickets.c.key, _tickets.c.rank, _tickets.c.command_id)):
             *fields, is_holder = row
             found.append(Waiter(LimitTicketRecord(*fields), bool(is_holder)))
     return found
+
+
+def before(connection: Connection, mine: LimitTicketRecord, *, only_holders: bool) -> int:
+    """How many of other flows wait for the same and come before."""
+    query = select(func.count()).select_from(_tickets).where(*_comes_before(mine))
+    return connection.scalar(query.where(_is_holder) if only_holders else query) or 0
+
+
+def last_holder_before(connection: Connection, mine: LimitTicketRecord) -> LimitTicketRecord | None:
+    """The last of other flows that comes before and has what others may wait for."""
+    query = select(_tickets).where(*_comes_before(mine), _is_holder)
+    latest = query.order_by(_tickets.c.rank.desc(), _tickets.c.command_id.desc()).limit(1)
+    return next(iter(with_refs(connection, LimitTicketRecord, latest)), None)
+
+
+def _comes_before(mine: LimitTicketRecord) -> tuple[ColumnElement[bool], ...]:
+    ticket = _tickets.c
+    earlier = or_(ticket.rank < mine.rank, and_(ticket.rank == mine.rank, ticket.command_id < mine.command_id))
+    return ticket.key == mine.key, ticket.flow_id != mine.flow_id, earlier
 
 
 def of_flows(connection: Connection, flow_ids: Collection[UUID]) -> list[LimitTicketRecord]:
