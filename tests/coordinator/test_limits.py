@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 
 from interlock import (
+    NOTHING,
     Command,
     Coordinator,
+    Endpoint,
+    Entity,
     InvalidInput,
     Job,
     Local,
@@ -25,6 +28,8 @@ from interlock import (
     part,
     sequence,
 )
+from interlock.coordinator import limit_waits
+from interlock.views import limits as views_of_limits
 from tests.coordinator.support import (
     WAIT_S,
     Call,
@@ -38,6 +43,7 @@ from tests.coordinator.support import (
     job,
     opened,
 )
+from tests.coordinator.test_deadlines import HOUR_US, Jumping
 from tests.databases import Scratch
 
 CALL = "command:call"
@@ -357,3 +363,75 @@ async def test_a_limit_that_means_nothing_is_refused(
         with pytest.raises(Missing):
             await coordinator.remove_limit(CALL, by="ada")
         assert scratch.rows("SELECT key FROM limits") == scratch.rows("SELECT id FROM actions") == []
+
+
+async def test_no_more_start_within_a_window_than_allowed_also_after_a_restart(
+    scratch: Scratch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limit_waits, "LOOK_S_MAX", 0.02)
+    clock = Jumping()
+    async with opened(scratch, *MEMBERS, clock=clock) as coordinator:
+        await coordinator.set_limit(CALL, starts_max=2, window_s=3600.0, by="ada")
+        for _ in range(2):
+            await (await coordinator.submit(Call())).result(WAIT_S)
+        third = await coordinator.submit(Call())
+        [said] = [event.message for event in events(coordinator, third.id) if event.kind == "limit_waited"]
+        assert said == "call waits: limit command:call: 2 of 2 started within 3600 s; 0 come before"
+        clock.by_us = HOUR_US // 2
+    async with opened(scratch, *MEMBERS, clock=clock) as coordinator:
+        fourth = await coordinator.submit(Call())
+        await until_waiting(coordinator, fourth)
+        assert commands(coordinator, third.id)[0].state == "PENDING"
+        clock.by_us = HOUR_US + 1_000_000
+        for id in (third.id, fourth.id):
+            assert (await coordinator.wait_ended(id, WAIT_S)).result is Result.SUCCEEDED
+        assert len(scratch.rows("SELECT command_id FROM limit_uses")) == 2, "what counts no more is removed"
+
+
+async def test_a_host_that_a_command_names_counts_it_by_its_id(scratch: Scratch) -> None:
+    class Box(Entity, type="box"):
+        def endpoint(self) -> Endpoint:
+            return Endpoint("127.0.0.1", 1, None)
+
+    class AddBox(Command[Ref[Box]], name="box.add"):
+        def execute(self, db: Tx) -> Plan:
+            db.add(Box(id=db.new(Box).id, name="b1"))
+            return NOTHING
+
+        def end_successfully(self, db: Tx) -> Ref[Box]:
+            box = db.named(Box, "b1")
+            assert box is not None
+            return box.ref
+
+    class OnBox(Command[None], name="on_box"):
+        box: Ref[Box]
+
+        def limited_by(self, db: Reader) -> Sequence[Ref[Box]]:
+            return (self.box,)
+
+        def execute(self, db: Tx) -> Plan:
+            return NOTHING
+
+    async with opened(scratch, *MEMBERS, Box, AddBox, OnBox) as coordinator:
+        box = await (await coordinator.submit(AddBox())).result(WAIT_S)
+        assert await coordinator.set_limit("host:b1", at_most=0, by="ada") == f"host:{box.id}"
+        held = await coordinator.submit(OnBox(box=box))
+        await until_waiting(coordinator, held)
+        with coordinator.reading() as connection:
+            [told] = views_of_limits.of_job(connection, held.id, 0)
+            [limit] = views_of_limits.page(connection, 0)["limits"]
+        assert (told["command_id"], told["place"], told["limit"]) == (str(held.id), 1, limit)
+        assert (limit["key"], limit["running"], limit["waiting"]) == (f"host:{box.id}", 0, 1)
+        await coordinator.remove_limit("host:b1", by="ada")
+        await held.result(WAIT_S)
+
+
+async def test_a_new_priority_changes_the_place_in_the_line(scratch: Scratch) -> None:
+    async with opened(scratch, *MEMBERS) as coordinator:
+        await coordinator.set_limit(CALL, at_most=0, by="ada")
+        first, second = [await coordinator.submit(Call()) for _ in range(2)]
+        await until_waiting(coordinator, first, second)
+        await coordinator.set_priority(second.id, 1, by="ada")
+        await coordinator.set_limit(CALL, at_most=1, by="ada")
+        ended = [await coordinator.wait_ended(each.id, WAIT_S) for each in (first, second)]
+        assert (ended[1].started_at or 0) < (ended[0].started_at or 0)

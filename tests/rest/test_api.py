@@ -456,3 +456,29 @@ async def test_the_description_of_the_api_is_there(client: httpx.AsyncClient) ->
         "/api/v1/signals",
         "/api/v1/verify",
     ]
+
+
+async def test_a_limit_is_set_listed_and_removed(client: httpx.AsyncClient, coordinator: FakeCoordinator) -> None:
+    body = {"key": "command:vm.remove", "at_most": 2, "starts_max": 10, "window_s": 60.0}
+    assert (await client.post("/limits", json=body | {"reason": "slow"})).json() == {"key": "command:vm.remove"}
+    assert (await client.post("/limits/remove", json={"key": "key:k"})).json() == {"key": "key:k"}
+    assert coordinator.asked == [
+        {
+            "limit": "command:vm.remove",
+            "at_most": 2,
+            "starts_max": 10,
+            "window_s": 60.0,
+            "by": "ann",
+            "reason": "slow",
+        },
+        {"no limit": "key:k", "by": "ann", "reason": ""},
+    ]
+    assert (await client.get("/limits")).json() == {"limits": [], "more": False}
+
+
+@pytest.mark.parametrize("change", [{"at_most": -1}, {"window_s": 0}, {"starts_max": 0}, {"key": ""}, {"more": 1}])
+async def test_a_limit_out_of_its_bounds_is_refused(
+    client: httpx.AsyncClient, coordinator: FakeCoordinator, change: dict[str, Any]
+) -> None:
+    answer = await client.post("/limits", json={"key": "key:k", "at_most": 1} | change)
+    assert (answer.status_code, coordinator.asked) == (422, [])
