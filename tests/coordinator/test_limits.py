@@ -29,6 +29,7 @@ from interlock import (
     sequence,
 )
 from interlock.coordinator import limit_waits
+from interlock.coordinator.preview import Begins
 from interlock.views import limits as views_of_limits
 from tests.coordinator.support import (
     WAIT_S,
@@ -127,6 +128,9 @@ async def test_what_a_limit_holds_back_waits_and_says_so(scratch: Scratch) -> No
         await coordinator.set_limit(CALL, at_most=1, by="ada", reason="the array is slow")
         first = await coordinator.submit(Call(function="gate"))
         await gate.wait_entered()
+        previewed = await coordinator.plan(Call())
+        assert previewed.waits == ("call waits: limit command:call: 1 of 1 run; 0 come before",)
+        assert previewed.command.begins is Begins.WAITS
         second = await coordinator.submit(Call())
         said = [event.message for event in events(coordinator, second.id) if event.kind == "limit_waited"]
         assert said == ["call waits: limit command:call: 1 of 1 run; 0 come before"]

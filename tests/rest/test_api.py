@@ -450,6 +450,8 @@ async def test_the_description_of_the_api_is_there(client: httpx.AsyncClient) ->
         "/api/v1/jobs/{job_id}/settle",
         "/api/v1/leftovers",
         "/api/v1/leftovers/{leftover_id}/clear",
+        "/api/v1/limits",
+        "/api/v1/limits/remove",
         "/api/v1/locks",
         "/api/v1/plans",
         "/api/v1/reports",
