@@ -212,13 +212,15 @@ async def test_a_circle_through_a_lock_is_found_whichever_of_the_two_closes_it(
 def test_who_waits_for_a_job_looks_again_when_one_that_it_comes_after_begins_to_wait() -> None:
     told: list[tuple[UUID, Fact]] = []
     waits = Waits(lambda id, fact: told.append((id, fact)))
-    waiter, last, first = (UUID(int=n) for n in (1, 2, 3))
+    waiter, last, between, first = (UUID(int=n) for n in (1, 2, 3, 4))
     task = replace(PLACEHOLDER, flow_id=waiter, wait_json=Wait(job=last).to_json())
-    after = replace(FORMER, flow_id=last, former_id=first, result=None)
-    waits.stored([Change(None, task), Change(None, after)])
+    order = [(last, between), (between, first)]
+    after = [replace(FORMER, flow_id=flow, former_id=former, result=None) for flow, former in order]
+    waits.stored([Change(None, task), *(Change(None, each) for each in after)])
     del told[:]
     waits.stored([Change(None, replace(TICKET, flow_id=first))])
-    assert sorted(told, key=str) == sorted([(waiter, Look(task.id)), (last, Examine(last))], key=str)
+    looks = [(waiter, Look(task.id)), (last, Examine(last)), (between, Examine(between))]
+    assert sorted(told, key=str) == sorted(looks, key=str)
 
 
 def test_many_jobs_to_come_after_are_one_reason_to_look() -> None:
