@@ -1,6 +1,6 @@
 """Commands and catalogs: how operations are declared. The phases' promises are design rule 1."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, get_args, get_origin
 
@@ -156,6 +156,11 @@ class Command(_FrozenClass, Generic[R]):
     def locks(self, db: Reader) -> Locks:
         """What must be held while the command lives, computed again whenever it is (re)started."""
         return NO_LOCKS
+
+    def limited_by(self, db: Reader) -> Sequence[str | Ref[Any]]:
+        """Under which limits it counts while it runs, beside that of its type: words of your own, or refs (a host's
+        is that host's). Asked again whenever it is (re)started; a key without a limit costs nothing."""
+        return ()
 
     def validate(self, db: Reader) -> Refusals:
         """Yields every reason why it may not run."""

@@ -11,6 +11,7 @@ from interlock.cli import (
     agent_commands,
     control_commands,
     job_commands,
+    limit_commands,
     news_commands,
     read_commands,
     server_commands,
@@ -49,6 +50,7 @@ job_commands.register(app)
 control_commands.register(job_commands.jobs_group)
 settle_commands.register(job_commands.jobs_group)
 news_commands.register(app, job_commands.jobs_group)
+limit_commands.register(app)
 read_commands.register(app)
 server_commands.register(app)
 agent_commands.register(app)

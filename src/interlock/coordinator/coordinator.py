@@ -13,7 +13,7 @@ from interlock.clock import Clock, SystemClock
 from interlock.coordinator import answers, leftovers, outside, recovery
 from interlock.coordinator.change_set import ChangeSet
 from interlock.coordinator.closing import to_the_end
-from interlock.coordinator.controlling import Controlling
+from interlock.coordinator.limit_setting import LimitSetting
 from interlock.coordinator.settings import Settings
 from interlock.coordinator.snapshot import Snapshot
 from interlock.core.flow import Flow
@@ -25,7 +25,7 @@ from interlock.store.database import Database
 from interlock.store.queries import leftovers as stored_leftovers
 
 
-class Coordinator(Controlling):
+class Coordinator(LimitSetting):
     """Opened by `open`; all methods are for its event loop."""
 
     @classmethod

@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from interlock.model.limits import LimitRecord, LimitTicketRecord, LimitUseRecord
 from interlock.model.records import (
     ActionRecord,
     CommandRecord,
     EntityRecord,
     EntityRefRecord,
     EventRecord,
+    FormerRecord,
     JobRecord,
     LeftoverRecord,
     LockRecord,
@@ -28,6 +30,10 @@ Record: TypeAlias = (
     | ActionRecord
     | LockRecord
     | TicketRecord
+    | FormerRecord
+    | LimitRecord
+    | LimitUseRecord
+    | LimitTicketRecord
     | SnapshotRecord
     | SignalRecord
     | LeftoverRecord

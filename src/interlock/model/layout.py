@@ -30,9 +30,6 @@ class Options:
     stop_on_failure: bool = False
     no_return: bool = False
     retry: Retry | None = None
-    #: of a flow command: the job that must have ended before, and whether any end of it will do
-    after_job: str | None = None
-    whatever_end: bool = False
     #: it ends only when no other flow works on its refs
     ends_by_entity: bool = False
     #: of a group: what of it is shown before it begins

@@ -1,0 +1,1 @@
+"""What version 3 creates, by what it is about."""
