@@ -171,14 +171,14 @@ def _open_authority(config: ServeConfig) -> Any:  # Authority, whose module is l
         raise CannotServe(f"the certificate authority in {config.pki} cannot be used: {error}") from error
 
 
-def verify_database(database: str) -> dict[str, Any]:
+def verify_database(database: str, *, noted_digest: str | None = None) -> dict[str, Any]:
     """What `GET /verify` answers, from a database itself (its file or URL), whether a server runs on it or not.
 
     Raises CannotServe where there is no database that this code can read.
     """
     from sqlalchemy.exc import DatabaseError
 
-    from interlock import invariants
+    from interlock.rest.action_routes import verified
     from interlock.store.database import Database
 
     is_url = "://" in database
@@ -186,13 +186,12 @@ def verify_database(database: str) -> dict[str, Any]:
         raise CannotServe(f"cannot read {database}; check the path and whose it is")
     try:
         with Database.open_reading(database if is_url else _url(database)) as opened, opened.reading() as connection:
-            found = invariants.check(connection)
+            return verified(connection, noted_digest=noted_digest)
     except InterlockError as error:
         raise CannotServe(str(error)) from error
     except DatabaseError as error:
         name = "the database" if is_url else database
         raise CannotServe(f"{name} cannot be verified: {error.orig}; name the database of a server") from error
-    return {"violations": [{"number": each.number, "message": each.message} for each in found]}
 
 
 def agent(arguments: Sequence[str], *, epilog: str) -> int:

@@ -13,6 +13,7 @@ import pytest
 from interlock.model.decisions import Decision
 from interlock.model.errors import InvalidInput, Locked, Refused
 from interlock.model.states import Result
+from interlock.store.chain import FIRST, digest_of
 from interlock.store.database import Database
 from tests.cli.conftest import Interlock
 from tests.cli.serving import WAIT_S, Server
@@ -221,8 +222,29 @@ BROKEN = f"step {picture.FAILED_STEP_FINALIZING} is PENDING and its job {picture
 def test_verify_names_what_is_wrong(server: Server, interlock: Interlock) -> None:
     asked = interlock("verify")
     assert (asked.code, asked.out) == (1, f"INVARIANT  WHAT IS WRONG\n19         {BROKEN}\n")
+    digest = digest_of(2, picture.actions[1], digest_of(1, picture.actions[0], FIRST))
     read = interlock("verify", "--database", server.database.name, "-o", "json")
-    assert (read.code, json.loads(read.out)) == (1, {"violations": [{"number": 19, "message": BROKEN}]})
+    assert (read.code, json.loads(read.out)) == (
+        1,
+        {"violations": [{"number": 19, "message": BROKEN}], "last_action": {"number": 2, "digest": digest}},
+    )
+    assert interlock("verify", "--digest", digest).out == asked.out
+    assert "digest 1111" in interlock("verify", "--database", server.database.name, "--digest", "1" * 64).out
+    assert interlock("verify", "--digest", "short").code == 64
+
+
+def test_actions_are_listed_for_people(server: Server, interlock: Interlock) -> None:
+    listed = interlock("actions", "--by", "ann", "--limit", "1")
+    job = picture.RUNNING_JOB
+    assert (listed.code, listed.out.splitlines()) == (0, [
+        "N  AT (UTC)             BY   WHAT        SUBJECT                                   REASON     BEFORE    AFTER",
+        f"2  2026-01-01 00:00:10  ann  job.submit  job:{job}  it is old  {{\"a\": 1}}  {{\"a\": 2}}",
+        "",
+        "more: --before 2",
+    ])  # fmt: skip
+    found = json.loads(interlock("actions", "--job", str(picture.FAILED_JOB), "-o", "json").out)
+    assert [each["number"] for each in found["actions"]] == [1]
+    assert interlock("actions", "--job", str(job), "--subject", f"job:{job}").code == 64
 
 
 def test_verify_of_a_sound_database_is_0(interlock: Interlock, tmp_path: Path) -> None:

@@ -134,12 +134,16 @@ class FakeCoordinator:
         kind, _, _ = text.partition(":")
         return Ref(kind, UUID(int=7))
 
+    def subject(self, text: str) -> Ref[Any]:
+        kind, _, id = text.partition(":")
+        return Ref(kind, UUID(id))
+
     async def signal(self, kind: str, **options: Any) -> UUID:
         self.asked.append({"kind": kind, **options})
         return UUID(int=9)
 
-    async def report(self, monitor: str, subject: Ref[Any], told: Any) -> None:
-        self.asked.append({"monitor": monitor, "subject": subject, "told": told})
+    async def report(self, monitor: str, subject: Ref[Any], told: Any, *, by: str = "") -> None:
+        self.asked.append({"monitor": monitor, "subject": subject, "told": told, "by": by})
 
     async def answer(self, job_id: UUID, form: Any, **options: Any) -> None:
         self.asked.append({"job_id": job_id, "form": form, **options})

@@ -4,10 +4,12 @@ import json
 from dataclasses import replace
 from uuid import UUID
 
+from interlock.model.actions import Action, job_ref
 from interlock.model.changes import Change, Record
 from interlock.model.failure import Cause, Failure
 from interlock.model.locks import LockMode
 from interlock.model.records import (
+    ActionRecord,
     CommandRecord,
     EntityRecord,
     EntityRefRecord,
@@ -122,10 +124,17 @@ entities = (
     EntityRecord(DISK, 1, 2, "d1", "ILLEGAL", 1, json.dumps({"name": "d1", "size": 1024})),
 )
 entity_ref = EntityRefRecord(VM, "disks", DISK)
+actions = (
+    ActionRecord(UUID(int=61), START, "ann", Action.JOB_SUBMIT, job_ref(FAILED_JOB), "ticket-1"),
+    ActionRecord(
+        UUID(int=62), START + 10 * SECOND, "ann", Action.JOB_SUBMIT, job_ref(RUNNING_JOB), "ticket-2", "it is old",
+        '{"a":1}', '{"a":2}',
+    ),
+)  # fmt: skip
 
 RECORDS: tuple[Record, ...] = (
     failed_job, running_job, failed_command, running_command, child, task, *steps, *events, leftover, *locks,
-    *entities, entity_ref,
+    *entities, entity_ref, *actions,
 )  # fmt: skip
 
 

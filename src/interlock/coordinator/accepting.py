@@ -1,5 +1,6 @@
 """Acceptance: a submitted command becomes a flow, or is refused whole before anything happened."""
 
+import json
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -8,10 +9,12 @@ from uuid import UUID
 
 from interlock.catalog import Catalog, refs_of
 from interlock.command import Command, CommandType
+from interlock.coordinator import auditing
 from interlock.coordinator.snapshot import Snapshot
 from interlock.core import narration
 from interlock.core.flow import Flow
 from interlock.ids import new_id
+from interlock.model.actions import Action
 from interlock.model.calls import NO_CONTEXT, Context
 from interlock.model.errors import InvalidInput, KeyReused, Missing
 from interlock.model.layout import Options
@@ -86,8 +89,11 @@ def accept(
     title_of: Callable[[Command[Any], CommandRecord], str],
     now: int,
     added: Collection[Ref[Any]] = (),
+    *,
+    by_person: bool = True,
 ) -> CommandRecord:
     """Puts the flow command and its job into the flow's change set; `added` exist as soon as it is committed.
+    `by_person`: its user submits it, not a job or a schedule in their name.
 
     Raises InvalidInput, Missing, KeyReused, Repeated; then nothing has happened.
     """
@@ -143,6 +149,9 @@ def accept(
         )
     )
     narration.open_job(flow, submission.step_ids, now)
+    if by_person:
+        after = {"command": kind.name, "version": kind.version, "parameters": json.loads(flow.job.parameters_json)}
+        auditing.note(flow, Action.JOB_SUBMIT, submission.user, now, after=after)
     return record
 
 

@@ -23,6 +23,7 @@ from interlock.model.decisions import Decision
 from interlock.model.errors import Missing
 from interlock.model.records import JobRecord, TaskRecord
 from interlock.model.refs import Ref
+from interlock.model.text import require_storable
 from interlock.secrets import Keyring
 from interlock.store.database import Database
 from interlock.store.queries import jobs
@@ -87,14 +88,16 @@ class Coordinator(Submitting):
         await self._in_turn(lambda: self._engine.write(lambda snapshot, now: outside.signal(wanted, snapshot)))
         return wanted.id
 
-    async def report(self, monitor: str, subject: Ref[Any], told: Any) -> None:
-        """Tells a monitor what was observed of an entity; what it writes is committed when this returns.
+    async def report(self, monitor: str, subject: Ref[Any], told: Any, *, by: str = "") -> None:
+        """Tells a monitor what was observed of an entity, `by` a person or a program; what it
+        writes is committed when this returns.
         Raises InvalidInput, Missing, and Refused where the monitor does, or raises."""
         self._check_works()
+        require_storable("who tells", by)
         world, report = self._supervision.world, self.catalog.report(monitor, told, self._id_of)
 
         def make(snapshot: Snapshot, now: int) -> ChangeSet | None:
-            return outside.report(world, Flow(new_id()), monitor, subject, report, snapshot, now)
+            return outside.report(world, Flow(new_id()), monitor, subject, report, snapshot, now, by)
 
         await self._in_turn(lambda: self._engine.write(make))
 

@@ -66,6 +66,8 @@ class Coordinating(Protocol):
 
     def named(self, text: str) -> Ref[Any]: ...
 
+    def subject(self, text: str) -> Ref[Any]: ...
+
     async def signal(
         self,
         kind: str,
@@ -77,7 +79,7 @@ class Coordinating(Protocol):
         signal_id: UUID | None = None,
     ) -> UUID: ...
 
-    async def report(self, monitor: str, subject: Ref[Any], told: Any) -> None: ...
+    async def report(self, monitor: str, subject: Ref[Any], told: Any, *, by: str = "") -> None: ...
 
     async def answer(
         self, job_id: UUID, form: Any, *, by: str, holds: Container[str], task_id: UUID | None = None

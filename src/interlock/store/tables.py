@@ -252,15 +252,27 @@ signals = Table(
 actions = Table(
     "actions",
     metadata,
-    Column("number", BigInteger().with_variant(Integer(), "sqlite"), primary_key=True, autoincrement=True),
+    # given by chain.py, without a gap
+    Column("number", BigInteger(), primary_key=True, autoincrement=False),
     *(
         Column(column, kind, nullable=field.nullable)
         for field in FIELDS[ActionRecord]
         for column, kind in field.columns
     ),
+    Column("digest", Text(), nullable=False),
     UniqueConstraint("id"),
     Index("actions_by_subject", "subject_type", "subject_id", "number"),
-    sqlite_autoincrement=True,
+    Index("actions_by_person", "by", "number"),
+)
+#: the last action as it was written; `since`: what is older than that time was done before there was a chain
+actions_head = Table(
+    "actions_head",
+    metadata,
+    Column("id", BigInteger(), primary_key=True, autoincrement=False),
+    Column("number", BigInteger(), nullable=False),
+    Column("digest", Text(), nullable=False),
+    Column("since", BigInteger(), nullable=False),
+    CheckConstraint("id = 1", name="actions_head_alone"),
 )
 
 leftovers = _table(

@@ -3,6 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
+from interlock.store.migrations.v0003 import actions
 from interlock.store.types import Id, Text
 
 revision = "0003"
@@ -17,7 +18,7 @@ def upgrade() -> None:
     for column in ("stopped_by", "asking", "skipped_by"):
         op.add_column("command_entities", sa.Column(column, Text()))
     op.add_column("async_tasks", sa.Column("stopped_by", Text()))
-    _create_actions()
+    actions.create()
 
 
 def _change_jobs() -> None:
@@ -31,23 +32,3 @@ def _change_jobs() -> None:
     for name, columns in (("job_by_origin", ["restart_of"]), ("job_by_schedule", ["schedule_id", "started_at"])):
         where = sa.text(f"{columns[0]} IS NOT NULL")
         op.create_index(name, "job", columns, unique=False, sqlite_where=where, postgresql_where=where)
-
-
-def _create_actions() -> None:
-    op.create_table(
-        "actions",
-        sa.Column("number", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True, autoincrement=True),
-        sa.Column("id", Id(), nullable=False),
-        sa.Column("at", sa.BigInteger(), nullable=False),
-        sa.Column("by", Text(), nullable=False),
-        sa.Column("what", Text(), nullable=False),
-        sa.Column("subject_type", Text(), nullable=False),
-        sa.Column("subject_id", Id(), nullable=False),
-        sa.Column("correlation_id", Text(), nullable=True),
-        sa.Column("reason", Text(), nullable=True),
-        sa.Column("before_json", Text(), nullable=True),
-        sa.Column("after_json", Text(), nullable=True),
-        sa.UniqueConstraint("id"),
-        sqlite_autoincrement=True,
-    )
-    op.create_index("actions_by_subject", "actions", ["subject_type", "subject_id", "number"], unique=False)
