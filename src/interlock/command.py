@@ -102,6 +102,8 @@ class CommandType:
     ends: Ends | None = None
     #: what it may take where nobody says otherwise, in seconds
     timeout_s: float | None = None
+    #: whether what has succeeded of it may be kept while a person decides
+    resumable: bool = False
 
 
 class Command(_FrozenClass, Generic[R]):
@@ -112,7 +114,8 @@ class Command(_FrozenClass, Generic[R]):
     is a part of others: people are not offered it. The job of one that is internal or not `monitored` is not
     listed, unless who submits it says otherwise. With `ends=Ends.BY_ENTITY` its end phase, and that of its parts,
     waits for the tasks of other flows on its refs. With `timeout_s` it has a deadline wherever neither the plan
-    that it is part of nor who submits it gives it another.
+    that it is part of nor who submits it gives it another. What has succeeded of a `resumable` one stays right while a
+    person decides about what failed: who submits it may ask for that.
     """
 
     command_type: ClassVar[CommandType]
@@ -128,13 +131,14 @@ class Command(_FrozenClass, Generic[R]):
         monitored: bool = True,
         ends: Ends | None = None,
         timeout_s: float | None = None,
+        resumable: bool = False,
     ) -> None:
         require_possible(timeout_s)
         upgrades = dict(upgrades or {})
         missing = [n for n in range(1, version) if n not in upgrades]
         if missing:
             raise TypeError(f"command {name} is version {version} but has no upgrade from {missing}")
-        cls.command_type = CommandType(name, version, upgrades, internal, monitored, ends, timeout_s)
+        cls.command_type = CommandType(name, version, upgrades, internal, monitored, ends, timeout_s, resumable)
         dataclass(frozen=True, kw_only=True)(cls)
 
     def title(self, db: Reader) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from interlock.command import Command, Reader, Tx
+from interlock.model.layout import GROUP
 from interlock.model.plan import Detached, Group, Order, Part, Plan, Retry, TaskWork
 from interlock.model.refs import Ref
 from interlock.model.waits import wait_of
@@ -18,7 +19,7 @@ _NAMED_MAX = 3
 Stored = tuple[str, int, str]
 
 
-class Steps(Command[None], name="interlock.steps"):
+class Steps(Command[None], name=GROUP, resumable=True):
     """What a plan makes of a group that has an end of its own. Nobody submits it."""
 
     plan: Plan

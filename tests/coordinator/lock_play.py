@@ -7,13 +7,12 @@ from uuid import UUID
 
 from interlock.catalog import Catalog
 from interlock.coordinator import locking
-from interlock.coordinator.locking import AGEING_US
 from interlock.coordinator.snapshot import Snapshot
 from interlock.core import lock_scopes
 from interlock.core.flow import Flow
 from interlock.core.leaving import end
 from interlock.model.changes import Record
-from interlock.model.locks import LockMode, Locks, LockScope, conflict
+from interlock.model.locks import AGEING_US, LockMode, Locks, LockScope, conflict
 from interlock.model.records import CommandRecord, JobRecord, LockRecord, TicketRecord
 from interlock.model.refs import Ref
 from interlock.model.replacing import replace

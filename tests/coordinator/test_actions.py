@@ -78,13 +78,13 @@ async def test_each_action_is_kept_with_who_what_why_before_and_after(
         ("signal.send", "ada", subjects[2], None),
         ("report.tell", "ada", subjects[3], None),
         ("job.submit", "ada", subjects[4], None),
-        ("job.force", "bob", subjects[5], "mended by hand"),
+        ("job.force-failure", "bob", subjects[5], "mended by hand"),
     ]
     assert [row["subject_id"] for row in found] == [asking.id, asking.id, disk.id, disk.id, stuck.id, stuck.id]
     assert json.loads(found[0]["after_json"]) == {"command": "ask", "version": 1, "parameters": {}}
     assert json.loads(found[1]["after_json"])["answer"] == {"approve": True, "reason": ""}
     assert json.loads(found[5]["before_json"])["state"] == "FINALIZING"
-    assert json.loads(found[5]["after_json"])["result"] == "FAILED"
+    assert json.loads(found[5]["after_json"]) == {"state": "ENDED"}
 
 
 async def test_what_a_program_without_a_name_does_is_no_action(scratch: Scratch) -> None:

@@ -194,7 +194,7 @@ async def test_an_answer_that_came_in_time_counts_though_nobody_had_looked_at_it
                 coordinator.answer(rolls.id, {"approve": True}, by="ada", holds=EVERYTHING)
             )
             async with asyncio.timeout(WAIT_S):
-                while not engine._slots[rolls.id].busy:
+                while not engine._slots[rolls.id].errands:  # they run before facts
                     await asyncio.sleep(0)
             engine.tell(rolls.id, TaskOverdue(task.id))
         await answering

@@ -211,7 +211,7 @@ PLANTED: list[tuple[str, list[tuple[int, str]]]] = [
     ),
     (
         f'INSERT INTO job SELECT {hex_of(NOBODY)}, action, title, status, correlation_id, "user", parameters_json, '
-        "started_at, updated_at, ended_at, result, progress, NULL, NULL, 1, 0, 0, NULL, TRUE, 0 "
+        "started_at, updated_at, ended_at, result, progress, NULL, NULL, 1, 0, 0, NULL, TRUE, 0, NULL, NULL, NULL, 0 "
         f"FROM job WHERE id = {hex_of(OPEN)}",
         [(18, f"job {NOBODY} has no command")],
     ),

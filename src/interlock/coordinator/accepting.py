@@ -14,7 +14,7 @@ from interlock.coordinator.snapshot import Snapshot
 from interlock.core import narration
 from interlock.core.flow import Flow
 from interlock.ids import new_id
-from interlock.model.actions import Action
+from interlock.model.actions import Action, job_ref
 from interlock.model.calls import NO_CONTEXT, Context
 from interlock.model.errors import InvalidInput, KeyReused, Missing
 from interlock.model.layout import Options
@@ -25,6 +25,7 @@ from interlock.model.refs import Ref
 from interlock.model.replacing import replace
 from interlock.model.states import Ends, StepStatus
 from interlock.model.text import require_storable
+from interlock.model.wishes import Wish, action
 from interlock.secrets import Keyring
 
 _CORRELATION = re.compile(r"[0-9A-Za-z_-]{1,50}")
@@ -50,6 +51,11 @@ class Submission:
     whatever_end: bool = False
     #: seconds that it may take from when it begins; None = what its class says
     timeout_s: float | None = None
+    #: where a part fails, what succeeded is kept and a person is asked
+    ask: bool = False
+    #: the job that it does once more, and why
+    restart_of: UUID | None = None
+    reason: str = ""
 
 
 def submission(
@@ -62,13 +68,17 @@ def submission(
     priority: int = 0,
     context: Context = NO_CONTEXT,
     timeout_s: float | None = None,
+    ask: bool = False,
 ) -> Submission:
     """A submission with new ids, as far as it can be checked without the database. Raises InvalidInput."""
     id = new_id()
+    if ask and not command.command_type.resumable:
+        name = command.command_type.name
+        raise InvalidInput(f"{name} cannot ask when a part fails: what succeeded of it would not stay right meanwhile")
     return Submission(
         id, (new_id(), new_id(), new_id()), catalog.checked(command), _checked_correlation(correlation_id, id),
         _checked_key(idempotency_key), _checked_user(user), _checked_priority(priority), _checked_context(context),
-        timeout_s=_checked_timeout(timeout_s),
+        timeout_s=_checked_timeout(timeout_s), ask=ask,
     )  # fmt: skip
 
 
@@ -146,13 +156,23 @@ def accept(
             digest=digest,
             priority=submission.priority,
             visible=kind.monitored and not kind.internal if monitored is None else monitored,
+            restart_of=submission.restart_of,
         )
     )
     narration.open_job(flow, submission.step_ids, now)
-    if by_person:
+    if submission.restart_of is not None:
+        _note_restart(flow, submission, now)
+    elif by_person:
         after = {"command": kind.name, "version": kind.version, "parameters": json.loads(flow.job.parameters_json)}
         auditing.note(flow, Action.JOB_SUBMIT, submission.user, now, after=after)
     return record
+
+
+def _note_restart(flow: Flow, submission: Submission, now: int) -> None:
+    wish = Wish(flow.id, submission.user, submission.reason)
+    flow.add_event(now, "job_restarted", wish.words(f"job {submission.restart_of} is done once more"), user=wish.by)
+    former, correlation_id = job_ref(submission.restart_of or flow.id), flow.job.correlation_id
+    flow.add_action(action(wish, Action.JOB_RESTART, former, now, correlation_id, {}, {"job": str(flow.id)}))
 
 
 def _options(submission: Submission, kind: CommandType) -> Options:
@@ -162,6 +182,7 @@ def _options(submission: Submission, kind: CommandType) -> Options:
         whatever_end=submission.whatever_end,
         ends_by_entity=kind.ends is Ends.BY_ENTITY,
         timeout_s=submission.timeout_s or kind.timeout_s,
+        asks=submission.ask,
     )
 
 

@@ -10,27 +10,23 @@ from uuid import UUID
 from interlock import logs
 from interlock.catalog import Catalog
 from interlock.clock import Clock, SystemClock
-from interlock.coordinator import answers, leftovers, outside, recovery, settling
+from interlock.coordinator import answers, leftovers, outside, recovery
 from interlock.coordinator.change_set import ChangeSet
 from interlock.coordinator.closing import to_the_end
+from interlock.coordinator.controlling import Controlling
 from interlock.coordinator.settings import Settings
 from interlock.coordinator.snapshot import Snapshot
-from interlock.coordinator.submitting import Submitting
 from interlock.core.flow import Flow
-from interlock.core.settling import Settlement
 from interlock.ids import new_id
-from interlock.model.decisions import Decision
 from interlock.model.errors import Missing
-from interlock.model.records import JobRecord, TaskRecord
 from interlock.model.refs import Ref
 from interlock.model.text import require_storable
 from interlock.secrets import Keyring
 from interlock.store.database import Database
-from interlock.store.queries import jobs
 from interlock.store.queries import leftovers as stored_leftovers
 
 
-class Coordinator(Submitting):
+class Coordinator(Controlling):
     """Opened by `open`; all methods are for its event loop."""
 
     @classmethod
@@ -137,33 +133,6 @@ class Coordinator(Submitting):
             lambda connection: recovery.load(connection, flow_id),
         )
 
-    async def settle(
-        self,
-        job_id: UUID,
-        decision: Decision,
-        *,
-        by: str,
-        reason: str,
-        command_id: UUID | None = None,
-        leave_tasks: bool = False,
-    ) -> None:
-        """A person decides about the command of a job that needs attention (`command_id`, or the only one).
-
-        A forced end runs no phase of it, so that its value is None. Tasks that may still run become leftovers
-        with `leave_tasks`, else they keep it from being forced. Raises Refused, Missing. Audited.
-        """
-        self._check_works()
-        await asyncio.to_thread(self._root, job_id)
-        wish = Settlement(decision, command_id, by, reason, leave_tasks)
-        left: list[TaskRecord] = []
-
-        def write(flow: Flow) -> None:
-            left[:] = settling.settle(flow, wish, self.catalog, self._keyring, self._clock)
-
-        await self._engine.errand(job_id, write, lambda connection: recovery.load(connection, job_id), resumes=True)
-        for task in left:
-            self._supervision.acting.task_left(task)
-
     def _flow_of(self, leftover_id: UUID) -> UUID:
         with self.reading() as connection:
             flow_id = stored_leftovers.flow_of(connection, leftover_id)
@@ -192,13 +161,6 @@ class Coordinator(Submitting):
     def commits(self) -> int:
         """How many transactions this engine has committed."""
         return self._engine.writer.commits
-
-    def _job(self, job_id: UUID) -> JobRecord:
-        with self.reading() as connection:
-            record = jobs.by_id(connection, job_id)
-        if record is None:
-            raise Missing(f"there is no job {job_id}; `interlock jobs` lists them")
-        return record
 
 
 def _keyring(file: Path | None) -> Keyring:

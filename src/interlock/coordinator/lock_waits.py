@@ -38,6 +38,8 @@ class LockWaits:
             old, new = change.old, change.new
             if isinstance(new, TicketRecord):
                 self.add(new)
+                if isinstance(old, TicketRecord):  # its place in line is another now
+                    freed[new.ref] = None
             elif isinstance(old, TicketRecord):
                 self._remove(old)
                 freed[old.ref] = None

@@ -12,15 +12,13 @@ from interlock.coordinator import deadlocks
 from interlock.coordinator.snapshot import Snapshot
 from interlock.core import lock_scopes, narration
 from interlock.core.flow import Flow
-from interlock.model.locks import LockMode, Locks, LockScope, conflict, shared
+from interlock.model.locks import AGEING_US, LockMode, Locks, LockScope, conflict, shared
 from interlock.model.records import CommandRecord, LockRecord, Role, TicketRecord
 from interlock.model.refs import Ref
 from interlock.model.replacing import replace
 from interlock.store.queries.locks import HeldLock
 from interlock.store.queries.tickets import Waiter
 
-#: microseconds of waiting that make up for one level of priority
-AGEING_US = 60_000_000
 _NEVER_ENDS = "waiting would never end"
 
 

@@ -14,6 +14,7 @@ from interlock.model.changes import Change
 from interlock.model.entities import Entity
 from interlock.model.errors import Bug, Missing, NameTaken, Refused
 from interlock.model.failure import Failure
+from interlock.model.layout import GROUP
 from interlock.model.records import (
     CommandRecord,
     EntityRecord,
@@ -21,6 +22,7 @@ from interlock.model.records import (
     Severity,
     SignalRecord,
     SnapshotRecord,
+    TaskRecord,
 )
 from interlock.model.refs import Ref
 from interlock.model.text import require_storable
@@ -123,8 +125,17 @@ class PhaseDb:
                 row.code,
                 row.message,
             )
-            for row in self._flow.tasks_for(self._command.id, Role.FORWARD)
+            for row in self._tasks_of(self._command.id)
         )
+
+    def _tasks_of(self, id: UUID) -> list[TaskRecord]:
+        """Also those within groups: a task that another waits for is wrapped in one."""
+        rows = self._flow.tasks_for(id, Role.FORWARD)
+        groups = [row for row in self._flow.children_of(id, Role.FORWARD) if row.name == GROUP]
+        if not groups:
+            return rows
+        found = [(row.position, [row]) for row in rows] + [(row.position, self._tasks_of(row.id)) for row in groups]
+        return [task for _, tasks in sorted(found, key=lambda each: each[0]) for task in tasks]
 
     # writing ----------------------------------------------------------------------------------------
 

@@ -87,25 +87,21 @@ class Claimant:
                 )
                 narration.raise_attention(flow, flow.root, words, now)
             return
-        attentions = [
-            _look(flow, command, self.catalog, self.keyring, now)
-            for command in list(flow.commands.values())
-            if command.state is not State.ENDED
-        ]
-        if flow.job.attention is not None and not any(attentions):
-            flow.put_job(replace(flow.job, attention=None))
+        for command in list(flow.commands.values()):
+            if command.state is not State.ENDED:
+                _look(flow, command, self.catalog, self.keyring, now)
+        narration.attention_settled(flow)
 
 
-def _look(flow: Flow, command: CommandRecord, catalog: Catalog, keyring: Keyring, now: int) -> bool:
-    """Whether the command needs a person: its class is gone, or its parameters cannot be read. A command that
-    was parked for another reason gets its attempts anew: the code may have been mended."""
+def _look(flow: Flow, command: CommandRecord, catalog: Catalog, keyring: Keyring, now: int) -> None:
+    """A command needs a person where its class is gone, or its parameters cannot be read. One that was parked for
+    another reason gets its attempts anew: the code may have been mended."""
     try:
         catalog.read_command(command.name, command.version, command.parameters_json, keyring)
     except Unreadable as error:
         if command.attention != str(error):
             narration.raise_attention(flow, command, str(error), now)
-        return True
+        return
     if command.attention is not None:
         flow.put_command(replace(command, attention=None, attempts=0, retry_at=None))
         flow.add_event(now, "attention_cleared", f"{command.title} is tried again", command_id=command.id)
-    return False

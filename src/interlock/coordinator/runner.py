@@ -373,6 +373,7 @@ class Runner:
             self._title(command, self._flow.root),
             kind.ends,
             kind.timeout_s,
+            kind.resumable,
         )
 
     def _dump_arguments(self, work: TaskWork) -> str:

@@ -2,11 +2,9 @@
 
 from interlock.catalog import Catalog, Unreadable
 from interlock.clock import Clock
-from interlock.coordinator import auditing
 from interlock.core import settling
 from interlock.core.flow import Flow
 from interlock.core.settling import Settlement
-from interlock.model.actions import Action
 from interlock.model.decisions import Decision
 from interlock.model.errors import Refused
 from interlock.model.records import TaskRecord
@@ -21,12 +19,4 @@ def settle(flow: Flow, wish: Settlement, catalog: Catalog, keyring: Keyring, clo
             catalog.read_command(command.name, command.version, command.parameters_json, keyring)
         except Unreadable as error:
             raise Refused(f"{error}; without it the command can only be forced to fail") from None
-    now = clock.now_us()
-    left = settling.settle(flow, command, wish, now)
-    is_retry = wish.decision is Decision.RETRY
-    before = {"command": str(command.id), "state": command.state, "attention": command.attention}
-    auditing.note(
-        flow, Action.JOB_RETRY if is_retry else Action.JOB_FORCE, wish.by, now, reason=wish.reason, before=before,
-        after={"decision": wish.decision, "result": flow.commands[command.id].result, "tasks_left": len(left)},
-    )  # fmt: skip
-    return left
+    return settling.settle(flow, command, wish, clock.now_us())

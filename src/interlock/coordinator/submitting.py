@@ -12,7 +12,7 @@ from interlock.catalog import Catalog
 from interlock.clock import Clock
 from interlock.command import Command
 from interlock.coordinator import batches
-from interlock.coordinator.accepting import Repeated, submission
+from interlock.coordinator.accepting import Repeated, Submission, submission
 from interlock.coordinator.change_set import ChangeSet
 from interlock.coordinator.engine import Engine
 from interlock.coordinator.job import Job
@@ -76,22 +76,27 @@ class Submitting:
         user: str = "",
         priority: int = 0,
         timeout_s: float | None = None,
+        ask: bool = False,
         context: Context = NO_CONTEXT,
     ) -> Job[R]:
         """Accepts a command: returns after the commit that made it, or raises Refused (InvalidInput, Missing,
         KeyReused, or with the `job_id` of the job that shows the refusal). Of commands that wait for one lock the
         one of higher `priority` (-10 to 10) comes first; a minute of waiting makes up for one level. Once it has
-        begun it may take `timeout_s` (default: what its class says), then it is stopped."""
+        begun it may take `timeout_s` (default: what its class says), then it is stopped. With `ask`, where a part of it
+        fails, what succeeded is kept and a person is asked; only a `resumable` one can do that."""
         self._check_works()
         wanted = submission(
             self.catalog, command, correlation_id=correlation_id, idempotency_key=idempotency_key, user=user,
-            priority=priority, timeout_s=timeout_s, context=context,
+            priority=priority, timeout_s=timeout_s, ask=ask, context=context,
         )  # fmt: skip
+        return await self._accepted(wanted)
+
+    async def _accepted(self, wanted: Submission) -> Job[Any]:
         try:
             job_id, repeated = await self._in_turn(lambda: self._engine.submit(wanted)), False
         except Repeated as known:
             job_id, repeated = known.job_id, True
-        return Job(self, job_id, type(command), repeated=repeated)
+        return Job(self, job_id, type(wanted.command), repeated=repeated)
 
     async def _in_turn(self, begin: "Callable[[], asyncio.Future[T]]") -> T:
         """What the engine is asked to commit; bounded, and not taken back where the caller is cancelled."""
@@ -114,12 +119,13 @@ class Submitting:
         user: str = "",
         priority: int = 0,
         timeout_s: float | None = None,
+        ask: bool = False,
     ) -> Job[Any]:
         """As `submit`, from what a person wrote: names are resolved wherever a ref is asked for."""
         command = self._from_input(name, parameters, version)
         return await self.submit(
             command, correlation_id=correlation_id, idempotency_key=idempotency_key, user=user, priority=priority,
-            timeout_s=timeout_s,
+            timeout_s=timeout_s, ask=ask,
         )  # fmt: skip
 
     async def submit_all(

@@ -68,7 +68,8 @@ def failure_of(
     for child in children:
         total += 1
         is_spare = child.options_json is not None and child.options.choice in chosen - {None}
-        if child.result is not Result.SUCCEEDED and not child.best_effort and not is_spare:
+        counts = not (child.best_effort or child.skipped_by or is_spare)
+        if child.result is not Result.SUCCEEDED and counts:
             unmet += 1
             failed += child.failure_json is not None  # otherwise it never began
             causes.extend(_child_causes(command, child))
@@ -91,7 +92,8 @@ def task_cause(flow: Flow, command: CommandRecord, task: TaskRecord) -> Cause:
         Outcome.REFUSED: f"{host} refused {task.method}: {task.message}",
         Outcome.STOPPED: f"{task.method} on {host} was stopped{_why_stopped(command, task)}",
     }.get(task.outcome or Outcome.FAILED, f"{task.method} failed on {host}: {task.message}")
-    remedy = OVERDUE_REMEDY if task.outcome is Outcome.STOPPED else None
+    is_late = task.outcome is Outcome.STOPPED and task.stopped_by is None
+    remedy = OVERDUE_REMEDY if is_late else None
     if task.id in flow.leftovers:
         remedy = f"see what it left on {host}, then clear leftover {task.id}"
     return Cause(

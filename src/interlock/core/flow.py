@@ -218,6 +218,9 @@ class Flow:
             return
         self.places[(*plan, row.position)] = row.id
         self.children.setdefault(plan, []).append(row.id)
+        self._index_waits(plan, row)
+
+    def _index_waits(self, plan: PlanKey, row: CommandRecord) -> None:
         for position in row.after:
             self.waiters.setdefault((*plan, position), []).append(row.id)
         if row.options_json is not None and row.options.choice is not None:
@@ -229,6 +232,7 @@ class Flow:
             self.places[(*plan, row.position)] = row.id
             children = self.children[plan]
             children[children.index(former)] = row.id
+            self._index_waits(plan, row)
 
     def _index_lock(self, row: LockRecord) -> None:
         if row.scope is LockScope.EXECUTION:

@@ -31,20 +31,21 @@ def end(flow: Flow, command: CommandRecord, result: Result, now: int) -> list[UU
     is_stopped = parent.stopping is not None and command.role is Role.FORWARD
     again = None if is_stopped else retrying.next_attempt(command, now)
     if again is not None:
-        return [_begin_anew(flow, command, again), *others]
+        return [begin_anew(flow, command, again), *others]
     waiters = flow.waiters.get((*command.plan, command.position), ())
     return [*one_less(flow, parent), *waiters, *others]
 
 
-def _begin_anew(flow: Flow, command: CommandRecord, again: CommandRecord) -> UUID:
+def begin_anew(flow: Flow, command: CommandRecord, again: CommandRecord) -> UUID:
     """Puts the next attempt in the place of the one that failed; for the parent the part has not ended."""
     flow.put_command(replace(flow.commands[command.id], superseded=True))
     turns.forget_pool(flow, command)
     flow.put_command(again)
     narration.command_planned_again(flow, command, again)
-    pause_s = ((again.retry_at or again.created_at) - again.created_at) / 1e6
-    words = f"{again.title} is tried again in {pause_s:g} s (attempt {again.attempt})"
-    flow.add_event(again.created_at, "part_retried", words, Severity.WARNING, command_id=again.id)
+    if command.failure_json is not None:
+        pause_s = ((again.retry_at or again.created_at) - again.created_at) / 1e6
+        words = f"{again.title} is tried again in {pause_s:g} s (attempt {again.attempt})"
+        flow.add_event(again.created_at, "part_retried", words, Severity.WARNING, command_id=again.id)
     return again.id
 
 

@@ -7,7 +7,7 @@ It is level-triggered: `Examine` may come at any time, any number of times, and 
 from typing import Any
 from uuid import UUID
 
-from interlock.core import compensation, leaving, lock_scopes, narration, stopping, tasks, turns
+from interlock.core import asking, compensation, leaving, lock_scopes, narration, stopping, tasks, turns
 from interlock.core.ending import count_open, failure_of, past_return, to_undo
 from interlock.core.entity_ends import awaits_entities
 from interlock.core.facts import (
@@ -185,6 +185,9 @@ def _executed(flow: Flow, command: CommandRecord, now: int) -> list[UUID]:
 
 def _execution_over(flow: Flow, command: CommandRecord, now: int) -> list[UUID]:
     failure = failure_of(flow, command)
+    if failure is not None and asking.asks(command):
+        asking.ask(flow, command, failure, now)
+        return []
     if failure is None:
         command = stopping.succeeded(flow, command, now)
         lock_scopes.executed(flow, command)
@@ -215,7 +218,7 @@ def _finalize(flow: Flow, command: CommandRecord, now: int, agenda: list[UUID]) 
     undone = failure_of(flow, command, Role.END)
     if undone is not None:
         command = leaving.leave_unclean(flow, command, undone, now)
-    agenda += leaving.end(flow, command, Result.FAILED, now)
+    agenda += leaving.end(flow, command, Result.FAILED if command.stopped_by is None else Result.CANCELLED, now)
     return []
 
 

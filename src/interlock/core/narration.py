@@ -106,7 +106,7 @@ def _root_ended(flow: Flow, root: CommandRecord, now: int) -> None:
         step = generic(flow, name)
         if step.status is StepStatus.STARTED:
             # an end phase that told the truth about a failure has itself done its work
-            told = name == FINALIZING and root.result is Result.FAILED
+            told = name == FINALIZING and root.result is not Result.SUCCEEDED
             _close(flow, step, StepStatus.FINISHED if told else status, now)
         elif step.status is StepStatus.PENDING:
             _close(flow, step, StepStatus.NOT_STARTED, now)
@@ -186,11 +186,16 @@ def succeeded_late(
     """What was to be stopped has succeeded all the same, and that counts; the job has ended with warnings."""
     words = f"{what} has succeeded all the same, and counts: {why}"
     flow.add_event(now, "succeeded_late", words, Severity.WARNING, command_id=command.id, task_id=task_id)
-    above: CommandRecord | None = command
+    warn(flow, command)
+    return flow.commands[command.id]
+
+
+def warn(flow: Flow, command: CommandRecord) -> None:
+    """The command, and so its job, ends with warnings."""
+    above: CommandRecord | None = flow.commands[command.id]
     while above is not None:
         flow.put_command(replace(above, has_warnings=True))
         above = flow.commands[above.parent_id] if above.parent_id is not None else None
-    return flow.commands[command.id]
 
 
 def raise_attention(flow: Flow, command: CommandRecord, reason: str, now: int) -> None:
@@ -199,6 +204,22 @@ def raise_attention(flow: Flow, command: CommandRecord, reason: str, now: int) -
     flow.put_command(replace(command, attention=reason))
     flow.put_job(replace(flow.job, attention=reason))
     flow.add_event(now, "attention_raised", reason, Severity.ERROR, command_id=command.id)
+
+
+def ask(flow: Flow, command: CommandRecord, reason: str, now: int) -> None:
+    """A part has failed, and a person is asked what becomes of the command."""
+    reason = legible(reason)
+    flow.put_command(replace(command, asking=reason))
+    flow.put_job(replace(flow.job, attention=reason))
+    flow.add_event(now, "decision_asked", reason, Severity.ERROR, command_id=command.id)
+
+
+def attention_settled(flow: Flow) -> None:
+    """The job shows what still needs a person, or nothing."""
+    reasons = (each.attention or each.asking for each in flow.commands.values())
+    reason = next((words for words in reasons if words is not None), None)
+    if flow.job.attention != reason:
+        flow.put_job(replace(flow.job, attention=reason))
 
 
 def _start(flow: Flow, step: StepRecord, now: int) -> None:

@@ -36,6 +36,8 @@ class Described:
     ends: Ends | None = None
     #: what the class gives it where the part says nothing
     timeout_s: float | None = None
+    #: whether what has succeeded of it may be kept while a person decides
+    resumable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +68,11 @@ def lay_out(
     _check(parent, parts)
     shown = {position for position, _ in parent.options.outline} if role is Role.FORWARD else set()
     children: list[CommandRecord] = []
-    by_class = role is Role.FORWARD and not _mends(flow, parent)
+    # no class gives a deadline to what mends, and nobody is asked there
+    by_class = role is Role.FORWARD and not turns.mends(flow, parent)
     for planned in parts:
+        if by_class and parent.options.asks and isinstance(planned.part.work, (TaskWork, Detached)):
+            planned = replace(planned, part=wrapped(planned.part))  # what may be tried again is a command
         if isinstance(planned.part.work, (TaskWork, Detached)):
             task = _task_row(flow, parent, planned, role, author, now, undoes)
             flow.put_task(task)
@@ -134,15 +139,6 @@ def _key(part: Part, position: int, name: str) -> str:
     return part.key if part.key is not None else f"{name}#{position}"
 
 
-def _mends(flow: Flow, command: CommandRecord) -> bool:
-    """Whether it is part of undoing or of an end phase: no class gives a deadline there."""
-    while command.parent_id is not None:
-        if command.role is not Role.FORWARD:
-            return True
-        command = flow.commands[command.parent_id]
-    return False
-
-
 def _command_row(
     id: UUID,
     parent: CommandRecord,
@@ -177,13 +173,18 @@ def _command_row(
         best_effort=part.best_effort,
         created_at=now,
         undoes=undoes,
-        options_json=_options(planned, by_entity, described.timeout_s if by_class else None).to_json(),
+        options_json=_options(
+            planned,
+            by_entity,
+            described.timeout_s if by_class else None,
+            asks=by_class and parent.options.asks and described.resumable,
+        ).to_json(),
     )
 
 
-def _options(planned: PlannedPart, by_entity: bool, default_s: float | None) -> Options:
+def _options(planned: PlannedPart, by_entity: bool, default_s: float | None, *, asks: bool) -> Options:
     timeout_s = default_s if planned.options.timeout_s is None else planned.options.timeout_s
-    return replace(planned.options, ends_by_entity=by_entity, timeout_s=timeout_s)
+    return replace(planned.options, ends_by_entity=by_entity, timeout_s=timeout_s, asks=asks)
 
 
 def _kept(group: Group, refs: tuple[Ref[Any], ...]) -> Group:

@@ -1,4 +1,5 @@
-"""Settling: a person decides about a command that needs attention. It is tried again, or ended without its phases.
+"""Settling: a person decides about a command that needs attention, or asks. It is tried again or goes on without what
+failed, or is ended without its phases.
 
 Who forces an end says what is true, so nothing is run, restored or undone; a leftover names what may not be as it
 should. Tasks that may still run are made leftovers by name, or keep the command from being forced (hard case 28).
@@ -8,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from uuid import UUID
 
-from interlock.core import leaving, tasks
+from interlock.core import asking, leaving, narration, tasks
 from interlock.core.ending import to_undo
 from interlock.core.facts import TaskEnded
 from interlock.core.flow import Flow
@@ -45,31 +46,64 @@ def chosen(flow: Flow, settlement: Settlement) -> CommandRecord:
     require_storable("the reason", settlement.reason)
     require_storable("who decides", settlement.by)
     if settlement.command_id is None:
-        parked = [each for each in flow.commands.values() if each.attention is not None]
+        parked = [each for each in flow.commands.values() if _needs_person(each)]
         if len(parked) > 1:
             names = "; ".join(f"{each.id} ({each.title})" for each in parked[:_NAMED_MAX])
             raise Refused(f"{len(parked)} commands of job {flow.id} need attention, name one: {names}")
         if not parked:
-            raise Refused(f"job {flow.id} needs nobody's attention; `interlock job show {flow.id}` says how it stands")
+            raise Refused(_nothing_to_decide(flow))
         return parked[0]
     command = flow.commands.get(settlement.command_id)
     if command is None:
         raise Missing(f"job {flow.id} has no command {settlement.command_id}; `interlock job show {flow.id}`")
-    if command.attention is None:
+    above = flow.commands[command.parent_id] if command.parent_id is not None else command
+    if above.asking is not None and command in asking.unmet(flow, above):
+        return above
+    if not _needs_person(command):
         raise Refused(f"{command.title} ({command.id}) needs nobody's attention; it is {command.state}")
     return command
 
 
+def _needs_person(command: CommandRecord) -> bool:
+    return command.attention is not None or command.asking is not None
+
+
+def _nothing_to_decide(flow: Flow) -> str:
+    words = f"job {flow.id} needs nobody's attention"
+    if flow.root.state is State.ENDED:
+        return f"{words}, it has ended {flow.root.result}; `interlock job restart {flow.id}` starts it anew"
+    return f"{words}; `interlock job why {flow.id}` says what it waits for"
+
+
 def settle(flow: Flow, command: CommandRecord, settlement: Settlement, now: int) -> list[TaskRecord]:
     """Writes the decision down; returns the tasks that nobody watches any more. Then the flow is to be examined."""
-    if settlement.decision is Decision.RETRY:
-        _retry(flow, command, settlement, now)
-        left: list[TaskRecord] = []
-    else:
+    left: list[TaskRecord] = []
+    if settlement.decision in (Decision.FORCE_SUCCESS, Decision.FORCE_FAILURE):
         left = _force(flow, command, settlement, now)
-    others = (each.attention for each in flow.commands.values() if each.attention is not None)
-    flow.put_job(replace(flow.job, attention=next(others, None), claims=0))
+    elif command.attention is None:
+        _answer(flow, command, settlement, now)
+    elif settlement.decision is Decision.RETRY:
+        _retry(flow, command, settlement, now)
+    else:
+        raise Refused(f"{command.title} ({command.id}) asks nothing that could be skipped: {command.attention}")
+    narration.attention_settled(flow)
+    flow.put_job(replace(flow.job, claims=0))
     return left
+
+
+def _answer(flow: Flow, command: CommandRecord, settlement: Settlement, now: int) -> None:
+    """What failed is tried again, or skipped; where a part is named, only that."""
+    only = None if settlement.command_id in (None, command.id) else settlement.command_id
+    skips = settlement.decision is Decision.SKIP
+    failed = [part for part in asking.unmet(flow, command) if asking.has_failed(part) and only in (None, part.id)]
+    named = ", ".join(part.title for part in failed[:_NAMED_MAX])
+    more = f" and {len(failed) - _NAMED_MAX} more" if len(failed) > _NAMED_MAX else ""
+    how = "is skipped" if skips else "is tried again"
+    words = f"{named}{more} of {command.title} {how} by {settlement.by}: {settlement.reason}"
+    kind = "failed_skipped" if skips else "failed_retried"
+    severity = Severity.WARNING if skips else Severity.INFO
+    flow.add_event(now, kind, words, severity, user=settlement.by, command_id=command.id)
+    asking.go_on(flow, command, settlement.by if skips else None, only, now)
 
 
 def _retry(flow: Flow, command: CommandRecord, settlement: Settlement, now: int) -> None:
@@ -110,6 +144,8 @@ def _check_may_succeed(command: CommandRecord) -> None:
     if command.failure_json is not None:
         why = Failure.from_json(command.failure_json).message
         raise Refused(f"{command.title} has failed already ({why}); try its end again, or force its failure")
+    if command.asking is not None:
+        raise Refused(f"parts of {command.title} have failed; skip them, which says so, or force its failure")
 
 
 def _may_run(command: CommandRecord, left: list[TaskRecord]) -> str:
@@ -159,7 +195,7 @@ def _leave(flow: Flow, command: CommandRecord, ended: list[CommandRecord], now: 
 
 def _end(flow: Flow, id: UUID, result: Result, by: str, words: str, now: int) -> None:
     """Ends it whatever its state, by the moves of the table."""
-    command = replace(flow.commands[id], attention=None, attempts=0, retry_at=None, forced_by=by)
+    command = replace(flow.commands[id], attention=None, asking=None, attempts=0, retry_at=None, forced_by=by)
     if result is not Result.SUCCEEDED:
         former = Failure.from_json(command.failure_json) if command.failure_json else None
         causes = former.causes if former is not None else ()

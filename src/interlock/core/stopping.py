@@ -4,6 +4,7 @@ How it has ended is read off the rows as ever: what succeeded all the same is a 
 are under way are never stopped from above.
 """
 
+from collections.abc import Collection
 from uuid import UUID
 
 from interlock.core import leaving, narration
@@ -35,8 +36,16 @@ def overdue(flow: Flow, fact: CommandOverdue | TaskOverdue, now: int) -> list[UU
     return stop(flow, command, why, now)
 
 
-def stop(flow: Flow, command: CommandRecord, why: str, now: int) -> list[UUID]:
-    """Stops a command and all below it; returns the commands to examine because of it.
+def stop(
+    flow: Flow,
+    command: CommandRecord,
+    why: str,
+    now: int,
+    by: str | None = None,
+    spared: Collection[UUID] = (),
+) -> list[UUID]:
+    """Stops a command and all below it but what is spared; returns the commands to examine because of it. `by`: who
+    wishes it.
 
     What is being stopped already keeps its reason; what is being undone or is in its end phase goes on.
     """
@@ -47,23 +56,33 @@ def stop(flow: Flow, command: CommandRecord, why: str, now: int) -> list[UUID]:
         each = stack.pop()
         if each.state is State.PENDING:
             pending.append(each.id)
-        elif each.state is State.EXECUTING and each.stopping is None:
-            flow.put_command(replace(each, stopping=why))
+        elif each.state is State.EXECUTING and each.stopping is None and each.id not in spared:
+            flow.put_command(replace(each, stopping=why, stopped_by=by, asking=None))
             under_way.append(each.id)
             stack += flow.children_of(each.id, Role.FORWARD)
     agenda = list(under_way)
     for id in under_way:
         for task in flow.tasks_for(id, Role.FORWARD):
-            stop_task(flow, task, why)
+            stop_task(flow, task, why, by)
     for id in pending:
-        agenda += leaving.end(flow, flow.commands[id], Result.CANCELLED, now)
+        agenda += _never_begins(flow, flow.commands[id], why if id == command.id else None, now)
+    narration.attention_settled(flow)
     return agenda
 
 
-def stop_task(flow: Flow, task: TaskRecord, why: str) -> None:
+def _never_begins(flow: Flow, command: CommandRecord, why: str | None, now: int) -> list[UUID]:
+    """Of what was to be stopped itself the reason is noted; for a part of it that says it."""
+    command = replace(command, attention=None)
+    if why is not None:
+        command = replace(command, failure_json=Failure.of(why).to_json())
+    flow.put_command(command)
+    return leaving.end(flow, command, Result.CANCELLED, now)
+
+
+def stop_task(flow: Flow, task: TaskRecord, why: str, by: str | None = None) -> None:
     """The wish is stored; who does the task is asked, and asked again after a crash. A wait is looked at once more."""
     if task.outcome is None and task.stopping is None:
-        flow.put_task(replace(task, stopping=why))
+        flow.put_task(replace(task, stopping=why, stopped_by=by))
 
 
 def last_looks(flow: Flow) -> list[Judge]:
@@ -95,7 +114,8 @@ def explained(flow: Flow, command: CommandRecord, failure: Failure) -> Failure:
     causes = failure.causes
     if _is_first(flow, command):
         refs = tuple(map(str, command.refs))
-        own = Cause(command.stopping, (command.title,), refs, remedy=OVERDUE_REMEDY, outcome=Outcome.STOPPED)
+        remedy = OVERDUE_REMEDY if command.stopped_by is None else None
+        own = Cause(command.stopping, (command.title,), refs, remedy=remedy, outcome=Outcome.STOPPED)
         causes = (own, *causes)
     return Failure.of(f"{command.stopping}; {failure.message}", causes)
 

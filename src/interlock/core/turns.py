@@ -4,12 +4,14 @@ from itertools import islice
 from uuid import UUID
 
 from interlock.core.flow import Flow, Pool
-from interlock.model.records import CommandRecord
+from interlock.model.records import CommandRecord, Role
 from interlock.model.states import Result, State
 
 
 def turn(flow: Flow, command: CommandRecord) -> bool | None:
     """Whether a pending part may start: True, not yet (None), or never (False)."""
+    if flow.job.paused_by is not None and not mends(flow, command):
+        return None
     if command.parent_id is None or not (command.after or command.options_json):
         return True
     answers = [_is_satisfied(flow, command, position) for position in command.after]
@@ -18,6 +20,15 @@ def turn(flow: Flow, command: CommandRecord) -> bool | None:
     if False in answers:
         return False
     return None if None in answers else True
+
+
+def mends(flow: Flow, command: CommandRecord) -> bool:
+    """Whether it is part of undoing or of an end phase."""
+    while command.parent_id is not None:
+        if command.role is not Role.FORWARD:
+            return True
+        command = flow.commands[command.parent_id]
+    return False
 
 
 def siblings_of_choice(flow: Flow, command: CommandRecord) -> list[CommandRecord]:
@@ -36,13 +47,13 @@ def _is_satisfied(flow: Flow, command: CommandRecord, position: int) -> bool | N
     assert before is not None  # nothing but commands is waited for, and all of a plan is laid out at once
     if before.options.choice is not None:
         alternatives = siblings_of_choice(flow, before)
-        if any(each.result is Result.SUCCEEDED for each in alternatives):
+        if any(each.result is Result.SUCCEEDED or each.skipped_by for each in alternatives):
             return True
         return False if all(each.state is State.ENDED for each in alternatives) else None
     if before.state is not State.ENDED:
         return None
     was_reached = before.result is not Result.CANCELLED or before.started_at is not None
-    return before.result is Result.SUCCEEDED or (before.best_effort and was_reached)
+    return before.result is Result.SUCCEEDED or (before.best_effort and was_reached) or before.skipped_by is not None
 
 
 def _former_failed(flow: Flow, command: CommandRecord) -> bool | None:
@@ -74,7 +85,7 @@ def pool_of(flow: Flow, command: CommandRecord) -> Pool:
         flow.pools[key] = Pool(
             [row.id for row in reversed(members) if row.state is State.PENDING],
             sum(row.state not in (State.PENDING, State.ENDED) for row in members),
-            any(row.result is Result.FAILED and not row.best_effort for row in members),
+            any(_dooms(row, row.result) for row in members),
         )
     return flow.pools[key]
 
@@ -91,7 +102,7 @@ def note_ended(flow: Flow, command: CommandRecord, result: Result) -> list[UUID]
         return []
     pool = pool_of(flow, command)
     pool.running -= command.state is not State.PENDING
-    stops = result is Result.FAILED and not command.best_effort and command.options.stop_on_failure
+    stops = _dooms(command, result) and command.options.stop_on_failure
     pool.has_failed = pool.has_failed or stops
     while pool.waiting and not _waits(flow, pool.waiting[-1], command):
         pool.waiting.pop()
@@ -99,6 +110,12 @@ def note_ended(flow: Flow, command: CommandRecord, result: Result) -> list[UUID]
     if stops:
         return list(waiting)
     return [*islice((id for id in waiting if turn(flow, flow.commands[id])), 1)]
+
+
+def _dooms(command: CommandRecord, result: Result | None) -> bool:
+    """Whether the group fails with this part: it did not succeed, and that counts; not that it never began."""
+    has_failed = result is Result.FAILED or (result is Result.CANCELLED and command.failure_json is not None)
+    return has_failed and not command.best_effort and command.skipped_by is None
 
 
 def _waits(flow: Flow, id: UUID, leaving: CommandRecord) -> bool:

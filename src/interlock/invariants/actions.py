@@ -14,12 +14,14 @@ from interlock.store.codec import read
 _action, _head, _event = tables.actions, tables.actions_head, tables.audit_log
 _job, _command, _task, _leftover = tables.job, tables.command_entities, tables.async_tasks, tables.leftovers
 
+#: by what action what is under way comes to an end
+_ENDS = (Action.JOB_CANCEL, Action.JOB_STOP, Action.JOB_FORCE, Action.JOB_FORCE_SUCCESS, Action.JOB_FORCE_FAILURE)
 #: which column of which rows names a person, when that was at the latest, and by what action it was written
 _NAMED: tuple[tuple[Table, Column[str], Column[int], tuple[Action, ...]], ...] = (
-    (_command, _command.c.forced_by, _command.c.ended_at, (Action.JOB_FORCE, Action.JOB_CANCEL)),
-    (_command, _command.c.stopped_by, _command.c.created_at, (Action.JOB_CANCEL, Action.JOB_STOP, Action.JOB_FORCE)),
+    (_command, _command.c.forced_by, _command.c.ended_at, _ENDS),
+    (_command, _command.c.stopped_by, _command.c.created_at, _ENDS),
     (_command, _command.c.skipped_by, _command.c.created_at, (Action.JOB_SKIP,)),
-    (_task, _task.c.stopped_by, _task.c.created_at, (Action.JOB_CANCEL, Action.JOB_STOP, Action.JOB_FORCE)),
+    (_task, _task.c.stopped_by, _task.c.created_at, _ENDS),
     (_job, _job.c.paused_by, _job.c.updated_at, (Action.JOB_PAUSE,)),
     (_leftover, _leftover.c.cleared_by, _leftover.c.cleared_at, (Action.LEFTOVER_CLEAR,)),
 )

@@ -98,7 +98,8 @@ def success_of_parts(connection: Connection) -> Iterator[str]:
     """6. A command succeeded exactly when every part of its plan that is not best-effort did.
 
     One that failed without a failed part is right where it has no parts: it was refused, or never began. An
-    attempt that was followed by another does not count; of alternatives one is enough. A forced end is a person's word.
+    attempt that was followed by another does not count, nor one that somebody skipped; of alternatives one is enough. A
+    forced end is a person's word.
     """
     spare = _not_chosen(connection)
     missed_child = and_(
@@ -106,6 +107,7 @@ def success_of_parts(connection: Connection) -> Iterator[str]:
         _child.c.role == Role.FORWARD,
         not_(_child.c.best_effort),
         not_(_child.c.superseded),
+        _child.c.skipped_by.is_(None),
         not_(_child.c.id.in_(spare)),
         or_(_child.c.result.is_(None), _child.c.result != Result.SUCCEEDED),
     )

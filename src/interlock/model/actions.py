@@ -16,8 +16,12 @@ class Action(StrEnum):
     JOB_CANCEL = "job.cancel"
     #: the tasks of a job, or of a part of it, were stopped
     JOB_STOP = "job.stop"
-    #: a command was ended without its phases
+    #: tasks of a job that was cancelled were abandoned
     JOB_FORCE = "job.force"
+    #: a command was ended without its phases, as succeeded
+    JOB_FORCE_SUCCESS = "job.force-success"
+    #: a command was ended without its phases, as failed
+    JOB_FORCE_FAILURE = "job.force-failure"
     #: what had failed, or needed attention, was tried again
     JOB_RETRY = "job.retry"
     #: the failure of a part was decided not to count

@@ -11,6 +11,9 @@ from interlock.model.errors import Refused
 from interlock.model.plan import Detached, Group, Order, Part, Plan, Retry, TaskWork
 from interlock.model.replacing import replace
 
+#: the name of the command that a group becomes
+GROUP = "interlock.steps"
+
 #: of a group: the positions of its parts that have a name for people, or hold what has one, each with those within
 Outline: TypeAlias = "tuple[tuple[int, Outline], ...]"
 
@@ -36,6 +39,8 @@ class Options:
     outline: Outline = ()
     #: how long the command may take from when it begins
     timeout_s: float | None = None
+    #: where a part of it fails, what succeeded is kept and a person is asked
+    asks: bool = False
 
     def to_json(self) -> str | None:
         """What differs from the default; None where nothing does."""

@@ -10,6 +10,10 @@ from interlock.model.refs import Ref
 PRIORITY_MAX = 10
 
 
+#: microseconds of waiting that make up for one level of priority
+AGEING_US = 60_000_000
+
+
 class LockMode(StrEnum):
     """How a ref is held."""
 
