@@ -340,3 +340,22 @@ def test_ctrl_c_leaves_the_job_running_and_says_how_to_come_back(server: Server,
     assert err.splitlines() == [
         f"interlock: job {JOB} goes on; come back with `interlock --socket {server.socket} job watch {JOB}`"
     ]
+
+
+def test_schedules_are_listed_shown_and_made(server: Server, interlock: Interlock) -> None:
+    listed = interlock("schedule", "list")
+    assert (listed.code, listed.out.splitlines()) == (0, [
+        "NAME     COMMAND    CRON       ZONE           NEXT (UTC)           STATE                    RUNS  SKIPPED",
+        "nightly  vm.remove  0 2 * * *  Europe/Berlin  2026-01-01 01:00:00  failed 1 times in a row  1     2",
+    ])  # fmt: skip
+    shown = interlock("schedule", "show", "nightly").out
+    assert "last skipped  2026-01-01 00:00:00 it was late" in shown
+    assert "next (UTC)    2026-01-01 01:00:00, 2026-01-02 01:00:00, 2026-01-03" in shown
+    made = interlock("schedule", "add", "nightly", "vm.remove", "vm=web1", "--at", "2027-01-01T00:00", "--late", "60")
+    assert (made.code, made.out) == (0, shown)
+    asked = server.coordinator.asked[-1]
+    assert (asked["at"], asked["late_s_max"], asked["parameters"]) == ("2027-01-01T00:00", 60, {"vm": "web1"})
+    for words in (("change", "--cron", "0 3 * * *"), ("pause", "--reason", "loud"), ("resume",), ("remove",)):
+        assert interlock("schedule", words[0], "nightly", *words[1:]).code == 0
+    assert [next(iter(each)) for each in server.coordinator.asked[-4:]] == ["change", "pause", "resume", "remove"]
+    assert interlock("schedule", "show", "daily").code == 1

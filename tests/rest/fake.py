@@ -179,5 +179,26 @@ class FakeCoordinator:
         cleared = replace(picture.leftover, cleared_at=picture.START, cleared_by=by, cleared_reason=reason)
         picture.change(self.database, Change(picture.leftover, cleared))
 
+    async def schedule_input(
+        self, name: str, command: str, parameters: Mapping[str, Any], *, version: int | None = None, **options: Any
+    ) -> UUID:
+        self.asked.append({"name": name, "command": command, "parameters": dict(parameters), "version": version}
+                          | options)  # fmt: skip
+        if isinstance(self.reply, Exception):
+            raise self.reply
+        return picture.SCHEDULE
+
+    async def change_schedule(self, which: str, **changes: Any) -> None:
+        self.asked.append({"change": which, **changes})
+
+    async def pause_schedule(self, which: str, *, by: str, reason: str = "") -> None:
+        self.asked.append({"pause": which, "by": by, "reason": reason})
+
+    async def resume_schedule(self, which: str, *, by: str, reason: str = "") -> None:
+        self.asked.append({"resume": which, "by": by, "reason": reason})
+
+    async def remove_schedule(self, which: str, *, by: str, reason: str = "") -> None:
+        self.asked.append({"remove": which, "by": by, "reason": reason})
+
     def hosts(self) -> list[dict[str, Any]]:
         return [{"address": "h1:54321", "connected": True, "incarnation": UUID(int=7), "running": 1}]

@@ -451,6 +451,10 @@ async def test_the_description_of_the_api_is_there(client: httpx.AsyncClient) ->
         "/api/v1/locks",
         "/api/v1/plans",
         "/api/v1/reports",
+        "/api/v1/schedules",
+        "/api/v1/schedules/{which}",
+        "/api/v1/schedules/{which}/pause",
+        "/api/v1/schedules/{which}/resume",
         "/api/v1/signals",
         "/api/v1/verify",
     ]

@@ -247,6 +247,7 @@ def test_a_running_job_is_shown_whole(connection: Connection) -> None:
     assert found == {
         **RUNNING_SUMMARY,
         "idempotency_key": None,
+        "schedule_id": None,
         "parameters": {"vm": "web1"},
         "failure": None,
         "value": None,

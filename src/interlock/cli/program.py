@@ -13,6 +13,7 @@ from interlock.cli import (
     job_commands,
     news_commands,
     read_commands,
+    schedule_commands,
     server_commands,
     settle_commands,
 )
@@ -49,6 +50,7 @@ job_commands.register(app)
 settle_commands.register(job_commands.jobs_group)
 news_commands.register(app, job_commands.jobs_group)
 read_commands.register(app)
+schedule_commands.register(app)
 action_commands.register(app)
 server_commands.register(app)
 agent_commands.register(app)

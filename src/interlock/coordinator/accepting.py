@@ -56,6 +56,8 @@ class Submission:
     #: the job that it does once more, and why
     restart_of: UUID | None = None
     reason: str = ""
+    #: the schedule that begins it
+    schedule_id: UUID | None = None
 
 
 def submission(
@@ -114,7 +116,7 @@ def accept(
         digest = catalog.digest(command, keyring) + submission.call
         _check_key(snapshot, submission.idempotency_key, digest)
     refs = unique_refs(command)
-    _check_refs(snapshot, command, [ref for ref in refs if ref not in added])
+    check_refs(snapshot, command, [ref for ref in refs if ref not in added])
     kind = command.command_type
     record = CommandRecord(
         id=submission.flow_id,
@@ -157,12 +159,13 @@ def accept(
             priority=submission.priority,
             visible=kind.monitored and not kind.internal if monitored is None else monitored,
             restart_of=submission.restart_of,
+            schedule_id=submission.schedule_id,
         )
     )
     narration.open_job(flow, submission.step_ids, now)
     if submission.restart_of is not None:
         _note_restart(flow, submission, now)
-    elif by_person:
+    elif by_person and submission.schedule_id is None:
         after = {"command": kind.name, "version": kind.version, "parameters": json.loads(flow.job.parameters_json)}
         auditing.note(flow, Action.JOB_SUBMIT, submission.user, now, after=after)
     return record
@@ -203,7 +206,8 @@ def _check_key(snapshot: Snapshot, key: str, digest: str) -> None:
     raise Repeated(known.id)
 
 
-def _check_refs(snapshot: Snapshot, command: Command[Any], refs: Collection[Ref[Any]]) -> None:
+def check_refs(snapshot: Snapshot, command: Command[Any], refs: Collection[Ref[Any]]) -> None:
+    """Raises Missing where one of the refs names nothing."""
     snapshot.load(refs)
     missing = [str(ref) for ref in refs if snapshot.entity(ref) is None]
     if missing:

@@ -14,7 +14,8 @@ from interlock.model.entities import Entity
 from interlock.model.locks import LockMode
 from interlock.model.records import CommandRecord, EntityRecord, JobRecord, SignalRecord
 from interlock.model.refs import Ref
-from interlock.store.queries import entities, flows, jobs, locks, signals, tasks, tickets
+from interlock.model.schedules import ScheduleRecord
+from interlock.store.queries import entities, flows, jobs, locks, schedules, signals, tasks, tickets
 from interlock.store.queries.locks import HeldLock
 from interlock.store.queries.tasks import TaskOnRef
 from interlock.store.queries.tickets import Waiter
@@ -127,6 +128,18 @@ class Snapshot:
     def signal(self, id: UUID) -> SignalRecord | None:
         """The committed signal of that id."""
         return self._ask(signals.by_id, id)
+
+    def schedule(self, id: UUID) -> ScheduleRecord | None:
+        """The committed schedule of that id."""
+        return self._ask(schedules.by_id, id)
+
+    def schedules_count(self) -> int:
+        """How many committed schedules there are."""
+        return self._ask(schedules.count)
+
+    def schedule_named(self, name: str) -> ScheduleRecord | None:
+        """The committed schedule of that name."""
+        return self._ask(schedules.by_name, name)
 
     def signals(
         self, kind: str, about: Ref[Any] | None, begun_after: int, passed: int, job_id: UUID

@@ -18,6 +18,7 @@ from interlock.model.records import (
     TaskRecord,
     TicketRecord,
 )
+from interlock.model.schedules import ScheduleRecord
 
 Record: TypeAlias = (
     CommandRecord
@@ -26,6 +27,7 @@ Record: TypeAlias = (
     | StepRecord
     | EventRecord
     | ActionRecord
+    | ScheduleRecord
     | LockRecord
     | TicketRecord
     | SnapshotRecord

@@ -12,6 +12,7 @@ from interlock.coordinator.preview import Preview
 from interlock.model.calls import CallOrder
 from interlock.model.decisions import Decision
 from interlock.model.refs import Ref
+from interlock.model.schedules import Missed
 
 
 class Accepted(Protocol):
@@ -105,5 +106,29 @@ class Coordinating(Protocol):
     ) -> None: ...
 
     async def clear_leftover(self, leftover_id: UUID, *, by: str, reason: str) -> None: ...
+
+    async def schedule_input(
+        self, name: str, command: str, parameters: Mapping[str, Any], *, version: int | None = None, **options: Any
+    ) -> UUID: ...
+
+    async def change_schedule(
+        self,
+        which: str,
+        *,
+        by: str,
+        reason: str = "",
+        cron: str | None = None,
+        at: str | None = None,
+        zone: str | None = None,
+        missed: Missed | None = None,
+        late_s_max: int | None = None,
+        priority: int | None = None,
+    ) -> None: ...
+
+    async def pause_schedule(self, which: str, *, by: str, reason: str = "") -> None: ...
+
+    async def resume_schedule(self, which: str, *, by: str, reason: str = "") -> None: ...
+
+    async def remove_schedule(self, which: str, *, by: str, reason: str = "") -> None: ...
 
     def hosts(self) -> list[dict[str, Any]]: ...

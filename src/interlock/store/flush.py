@@ -42,6 +42,7 @@ from interlock.model.records import (
     TicketRecord,
 )
 from interlock.model.refs import Ref
+from interlock.model.schedules import ScheduleRecord
 from interlock.store import chain, tables
 from interlock.store.codec import KEY_OF, MAPPED, VALUES_OF, Row, columns_of, row_function
 from interlock.store.fields import Kind
@@ -53,6 +54,7 @@ Pair = tuple[Record | None, Record | None]
 INSERT_ORDER: tuple[type, ...] = (
     EntityRecord,
     EntityRefRecord,
+    ScheduleRecord,
     JobRecord,
     CommandRecord,
     TaskRecord,

@@ -37,6 +37,7 @@ from interlock.model.records import (
     TaskRecord,
     TicketRecord,
 )
+from interlock.model.schedules import ScheduleRecord
 from interlock.store.fields import Field, fields_of
 from interlock.store.types import Id, Text
 
@@ -54,6 +55,7 @@ FIELDS: dict[type, tuple[Field, ...]] = {
     TicketRecord: fields_of(TicketRecord),
     SignalRecord: fields_of(SignalRecord),
     ActionRecord: fields_of(ActionRecord),
+    ScheduleRecord: fields_of(ScheduleRecord),
     SnapshotRecord: fields_of(SnapshotRecord),
     LeftoverRecord: fields_of(LeftoverRecord, refs_inside=True),
     EntityRecord: fields_of(EntityRecord, bare_ref=True),
@@ -273,6 +275,15 @@ actions_head = Table(
     Column("digest", Text(), nullable=False),
     Column("since", BigInteger(), nullable=False),
     CheckConstraint("id = 1", name="actions_head_alone"),
+)
+
+schedules = _table(
+    "schedules",
+    ScheduleRecord,
+    UniqueConstraint("name"),
+    Index("schedules_by_time", "next_at", **_where("next_at IS NOT NULL")),
+    key=("id",),
+    checks={"counters": "runs >= 0 AND skipped >= 0 AND late_s_max >= 0"},
 )
 
 leftovers = _table(

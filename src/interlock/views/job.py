@@ -55,6 +55,7 @@ def brief(connection: Connection, job_id: UUID) -> Json | None:
     return {
         **summaries(connection, found)[0],
         "idempotency_key": record.idempotency_key,
+        "schedule_id": text(record.schedule_id),
         "parameters": value(record.parameters_json),
         "steps": _steps(connection, record),
         "failure": _failure(root[0].failure_json) if root else None,

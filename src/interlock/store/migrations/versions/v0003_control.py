@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from interlock.store.migrations.v0003 import actions
+from interlock.store.migrations.v0003 import actions, schedules
 from interlock.store.types import Id, Text
 
 revision = "0003"
@@ -19,6 +19,7 @@ def upgrade() -> None:
         op.add_column("command_entities", sa.Column(column, Text()))
     op.add_column("async_tasks", sa.Column("stopped_by", Text()))
     actions.create()
+    schedules.create()
 
 
 def _change_jobs() -> None:
