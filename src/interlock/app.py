@@ -49,6 +49,7 @@ async def _serve(config: ServeConfig, catalog: "Catalog") -> None:
     from interlock.coordinator.coordinator import Coordinator
     from interlock.coordinator.settings import Settings
     from interlock.coordinator.watched import Patience
+    from interlock.model.retention import DAY_S, Retention
     from interlock.rest.api import create_app
     from interlock.rest.serving import listen
     from interlock.rest.serving import serve as serve_api
@@ -63,6 +64,12 @@ async def _serve(config: ServeConfig, catalog: "Catalog") -> None:
         tls_dir=_coordinator_certificate(config),
         plain_hosts=config.plain_hosts,
         key_file=config.key,
+        retention=Retention(
+            config.keep_succeeded_days * DAY_S,
+            config.keep_failed_days * DAY_S,
+            {name: days * DAY_S for name, days in config.keep_days.items()},
+        ),
+        archive_dir=config.archive,
     )
     url = config.database_url or _url(config.database)
     try:

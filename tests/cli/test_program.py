@@ -359,3 +359,16 @@ def test_schedules_are_listed_shown_and_made(server: Server, interlock: Interloc
         assert interlock("schedule", words[0], "nightly", *words[1:]).code == 0
     assert [next(iter(each)) for each in server.coordinator.asked[-4:]] == ["change", "pause", "resume", "remove"]
     assert interlock("schedule", "show", "daily").code == 1
+
+
+def test_retention_is_shown_and_run_until_all_is_done(server: Server, interlock: Interlock) -> None:
+    assert interlock("retention").out.splitlines() == [
+        "days kept, succeeded   7",
+        "days kept, others      30",
+        "days kept, by command  host.scan 0.5",
+        "would go: 3 jobs, 1 signals",
+        "kept: 2, since its time has not come",
+    ]
+    assert interlock("retention", "--now").out == "removed: 3 jobs, 0 signals\n" * 2
+    assert server.coordinator.asked == [{"clean": "ann"}] * 2
+    assert interlock("serve", "--keep", "host.scan").code == 64

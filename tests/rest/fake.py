@@ -1,6 +1,7 @@
 """A coordinator's outside over a database of hand-made rows: what the API is tested against."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,7 @@ from sqlalchemy import Connection
 
 from interlock.catalog import Catalog
 from interlock.command import Command
+from interlock.coordinator.janitor import Round
 from interlock.coordinator.preview import Begins, Preview, PreviewCommand, PreviewLock, PreviewTask
 from interlock.model.changes import Change
 from interlock.model.decisions import Decision
@@ -21,6 +23,7 @@ from interlock.model.locks import LockMode
 from interlock.model.plan import Retry
 from interlock.model.records import Role
 from interlock.model.refs import Ref
+from interlock.model.retention import Kept
 from interlock.store.database import Database
 from tests.views import picture
 
@@ -199,6 +202,16 @@ class FakeCoordinator:
 
     async def remove_schedule(self, which: str, *, by: str, reason: str = "") -> None:
         self.asked.append({"remove": which, "by": by, "reason": reason})
+
+    def retention(self) -> dict[str, Any]:
+        return {"succeeded_days": 7.0, "failed_days": 30.0, "by_command_days": {"host.scan": 0.5}, "archive": None}
+
+    def would_go(self) -> Round:
+        return Round(3, 1, Counter({Kept.YOUNG: 2}))
+
+    async def clean(self, *, by: str = "", limit_s: float = 0.0) -> Round:
+        self.asked.append({"clean": by})
+        return Round(3, has_more=len(self.asked) == 1)
 
     def hosts(self) -> list[dict[str, Any]]:
         return [{"address": "h1:54321", "connected": True, "incarnation": UUID(int=7), "running": 1}]

@@ -451,6 +451,8 @@ async def test_the_description_of_the_api_is_there(client: httpx.AsyncClient) ->
         "/api/v1/locks",
         "/api/v1/plans",
         "/api/v1/reports",
+        "/api/v1/retention",
+        "/api/v1/retention/run",
         "/api/v1/schedules",
         "/api/v1/schedules/{which}",
         "/api/v1/schedules/{which}/pause",

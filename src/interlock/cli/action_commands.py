@@ -1,4 +1,4 @@
-"""Looking at what people did."""
+"""Keeping: what people did, and how long ended jobs are kept."""
 
 import json
 import uuid
@@ -9,7 +9,7 @@ import typer
 
 from interlock.cli.context import Output, examples, of
 from interlock.cli.exits import Exit, Stop
-from interlock.cli.output import clock, print_json, print_table, write
+from interlock.cli.output import clock, print_fields, print_json, print_table, write
 
 _EXAMPLE = "0192f0c1-7a3e-7c41-9d5e-3f1b2a4c5d6e"
 
@@ -24,6 +24,48 @@ def register(app: typer.Typer) -> None:
             "interlock actions --subject disk:data1 --limit 10",
         ),
     )(actions)
+    app.command("retention", epilog=examples("interlock retention", "interlock retention --now"))(retention)
+
+
+def retention(
+    ctx: typer.Context,
+    now: Annotated[bool, typer.Option("--now", help="Remove what may go at once, instead of within the hour.")] = False,
+    output: Output = None,
+) -> None:
+    """Show how long ended jobs are kept, how many would be removed now, and why others are kept; or remove them.
+
+    `interlock serve --keep-succeeded --keep-failed --keep --archive` sets it. Jobs with open leftovers, and those that
+    a job under way refers to, are never removed; nor is what people did.
+    """
+    context = of(ctx)
+    if now:
+        more = True
+        while more:
+            found = context.client.post("/retention/run", {})
+            print_json(found) if context.wants_json(output) else _show_round("removed", found["removed"])
+            more = found["removed"]["more"]
+        return
+    found = context.client.get("/retention")
+    if context.wants_json(output):
+        print_json(found)
+        return
+    settings = found["settings"]
+    own = ", ".join(f"{name} {days:g}" for name, days in settings["by_command_days"].items())
+    print_fields(
+        {
+            "days kept, succeeded": f"{settings['succeeded_days']:g}",
+            "days kept, others": f"{settings['failed_days']:g}",
+            "days kept, by command": own,
+            "archive": settings["archive"],
+        }
+    )
+    _show_round("would go", found["would_go"])
+
+
+def _show_round(verb: str, found: Mapping[str, Any]) -> None:
+    write(f"{verb}: {found['jobs']} jobs, {found['signals']} signals")
+    for reason, many in found["kept"].items():
+        write(f"kept: {many}, since {reason}")
 
 
 def actions(

@@ -12,8 +12,8 @@ from interlock.catalog import Catalog
 from interlock.clock import Clock, SystemClock
 from interlock.coordinator import answers, leftovers, outside, recovery
 from interlock.coordinator.change_set import ChangeSet
+from interlock.coordinator.cleaning import Cleaning
 from interlock.coordinator.closing import to_the_end
-from interlock.coordinator.schedules import Schedules
 from interlock.coordinator.settings import Settings
 from interlock.coordinator.snapshot import Snapshot
 from interlock.core.flow import Flow
@@ -26,7 +26,7 @@ from interlock.store.database import Database
 from interlock.store.queries import leftovers as stored_leftovers
 
 
-class Coordinator(Schedules):
+class Coordinator(Cleaning):
     """Opened by `open`; all methods are for its event loop."""
 
     @classmethod

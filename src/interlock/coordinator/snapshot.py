@@ -14,8 +14,9 @@ from interlock.model.entities import Entity
 from interlock.model.locks import LockMode
 from interlock.model.records import CommandRecord, EntityRecord, JobRecord, SignalRecord
 from interlock.model.refs import Ref
+from interlock.model.retention import EndedJob
 from interlock.model.schedules import ScheduleRecord
-from interlock.store.queries import entities, flows, jobs, locks, schedules, signals, tasks, tickets
+from interlock.store.queries import entities, flows, jobs, locks, retention, schedules, signals, tasks, tickets
 from interlock.store.queries.locks import HeldLock
 from interlock.store.queries.tasks import TaskOnRef
 from interlock.store.queries.tickets import Waiter
@@ -132,6 +133,14 @@ class Snapshot:
     def schedule(self, id: UUID) -> ScheduleRecord | None:
         """The committed schedule of that id."""
         return self._ask(schedules.by_id, id)
+
+    def ended(self, ids: Sequence[UUID]) -> list[EndedJob]:
+        """Those of the jobs that have ended, as committed."""
+        return self._ask(retention.ended, ids)
+
+    def referred_to(self) -> set[UUID]:
+        """The jobs to which something that has not ended refers."""
+        return self._ask(retention.referred_to)
 
     def schedules_count(self) -> int:
         """How many committed schedules there are."""

@@ -56,6 +56,8 @@ class Action(StrEnum):
     SCHEDULE_RESUME = "schedule.resume"
     #: a schedule was removed
     SCHEDULE_REMOVE = "schedule.remove"
+    #: ended jobs whose time was over were removed at once
+    RETENTION_RUN = "retention.run"
     #: a limit was set
     LIMIT_SET = "limit.set"
     #: a limit was removed

@@ -1,16 +1,20 @@
-"""What people did, and the check of the database, which their chain of actions is a part of."""
+"""Keeping: what people did, the check of the database, and how long ended jobs are kept."""
 
+import asyncio
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection
 
 from interlock import invariants
 from interlock.rest.contract import Coordinating
-from interlock.rest.reading import Reading, as_json
+from interlock.rest.reading import Reading, as_json, no_query
 from interlock.views import actions
+
+#: how long removing may take before it is answered
+RUN_S_MAX = 15.0
 
 
 class ActionsQuery(BaseModel):
@@ -32,7 +36,7 @@ class VerifyQuery(BaseModel):
     digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
 
 
-def router(coordinator: Coordinating, reading: Reading) -> APIRouter:
+def router(coordinator: Coordinating, reading: Reading, user: str) -> APIRouter:
     """The routes of this module."""
     routes = APIRouter()
 
@@ -48,6 +52,18 @@ def router(coordinator: Coordinating, reading: Reading) -> APIRouter:
     async def verify(query: Annotated[VerifyQuery, Query()]) -> Response:
         """Every promise that the database can show, checked; and the last action's digest, to be noted elsewhere."""
         return as_json(await reading(verified, noted_digest=query.digest))
+
+    @routes.get("/retention", dependencies=[Depends(no_query)])
+    async def show_retention() -> Response:
+        """How long ended jobs are kept, how many would go now, and why others are kept."""
+        would_go = await asyncio.to_thread(coordinator.would_go)
+        return as_json({"settings": coordinator.retention(), "would_go": would_go.to_json()})
+
+    @routes.post("/retention/run", dependencies=[Depends(no_query)])
+    async def run_retention() -> Response:
+        """Removes what retention lets go; with `more` it took too long for one answer, and may be asked again."""
+        done = await coordinator.clean(by=user, limit_s=RUN_S_MAX)
+        return as_json({"removed": done.to_json()})
 
     return routes
 

@@ -36,7 +36,7 @@ def create_app(coordinator: Coordinating, *, catalog: Commands, user: str | None
     app.include_router(news_routes.router(coordinator, who), prefix=PREFIX)
     app.include_router(plan_routes.router(coordinator), prefix=PREFIX)
     app.include_router(schedule_routes.router(coordinator, reading, who), prefix=PREFIX)
-    app.include_router(action_routes.router(coordinator, reading), prefix=PREFIX)
+    app.include_router(action_routes.router(coordinator, reading, who), prefix=PREFIX)
     app.include_router(read_routes.router(coordinator, catalog, reading, who), prefix=PREFIX)
     return app
 

@@ -138,6 +138,7 @@ job = _table(
     UniqueConstraint("idempotency_key"),
     Index("job_by_start", "started_at"),
     Index("job_by_change", "change_no"),
+    Index("job_by_end", "ended_at", "id", **_where("ended_at IS NOT NULL")),
     Index("job_by_origin", "restart_of", **_where("restart_of IS NOT NULL")),
     Index("job_by_schedule", "schedule_id", "started_at", **_where("schedule_id IS NOT NULL")),
     Index("job_unfinished", "started_at", "id", **_where("ended_at IS NULL")),
