@@ -35,9 +35,9 @@ from interlock.store.queries.retention import Place
 #: after a start, and between two rounds
 FIRST_S, ROUND_S = 60.0, 3600.0
 #: how many jobs are looked at in one page, and erased in one transaction: as many as take about BATCH_S
-PAGE_MAX, BATCH_MIN, BATCH_MAX, BATCH_S = 500, 1, 100, 0.02
+PAGE_MAX, BATCH_MIN, BATCH_MAX, BATCH_S = 500, 25, 100, 0.05
 #: between two batches the writer is others' for at least so long, and for REST times as long as the batch took
-PAUSE_S_MIN, REST = 0.02, 2.0
+PAUSE_S_MIN, REST = 0.02, 1.0
 SIGNALS_MAX = 1_000
 
 _log = structlog.get_logger(__name__)
@@ -89,6 +89,8 @@ class Janitor:
             try:
                 done = await self.clean()
                 _log.info("retention_done", **done.to_json())
+            except Refused:
+                pass  # a person has it done
             except Exception as error:  # the engine stops, or the archive cannot be written: the next round tries
                 _log.warning("retention_failed", reason=str(error))
             await asyncio.sleep(ROUND_S)
