@@ -35,6 +35,7 @@ def test_run_prints_the_job(server: Server, interlock: Interlock) -> None:
         "user": "ann",
         "priority": 0,
         "timeout_s": 7200.0,
+        "ask": False,
     }
 
 
@@ -64,7 +65,7 @@ def test_a_plan_that_is_refused_ends_as_the_command_would(server: Server, interl
 @pytest.mark.parametrize("decision", Decision)
 def test_a_job_that_needs_a_person_is_settled(server: Server, interlock: Interlock, decision: Decision) -> None:
     command = str(UUID(int=5))
-    more = [] if decision is Decision.RETRY else ["--leave-tasks"]
+    more = ["--leave-tasks"] if decision in (Decision.FORCE_SUCCESS, Decision.FORCE_FAILURE) else []
     ran = interlock("job", decision, JOB, "--reason", "looked at it", "--command", command, *more)
     assert (ran.code, ran.err) == (0, "")
     assert ran.out.splitlines()[1].startswith(JOB)
@@ -179,7 +180,7 @@ def test_a_job_is_shown_with_what_matters(server: Server, interlock: Interlock) 
     for line in (
         "title           Remove VM web1",
         "deadline        2026-01-01 01:00:10",
-        "STARTED   42%            DELETE_IMAGE Remove image d1\n",
+        "STARTED   42%            DELETE_IMAGE Remove image d1 ",
         "3  2026-01-01 00:00:12  info      h1 took it",
     ):
         assert line in ran.out

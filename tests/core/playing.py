@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
-from interlock.core import entity_ends, narration, planning
+from interlock.core import cancelling, entity_ends, narration, planning, settling
 from interlock.core.facts import (
     AskEntities,
     CommandOverdue,
@@ -30,11 +30,15 @@ from interlock.core.facts import (
 )
 from interlock.core.flow import Flow
 from interlock.core.lifecycle import decide, is_still_due
+from interlock.core.settling import Settlement
 from interlock.model.changes import Record
+from interlock.model.decisions import Decision
+from interlock.model.errors import Refused
 from interlock.model.failure import Failure
 from interlock.model.locks import LockMode
 from interlock.model.records import CommandRecord, LockRecord, Role, SnapshotRecord, TaskRecord
 from interlock.model.states import COMMAND_MOVES, TASK_MOVES, Outcome, Phase, Result, State, TaskState, row_moves
+from interlock.model.wishes import Wish
 from tests.core.shapes import REFS, START, Mint, Spec, plan_of
 
 _MOVES: dict[type, Any] = {CommandRecord: row_moves(COMMAND_MOVES), TaskRecord: row_moves(TASK_MOVES)}
@@ -234,6 +238,20 @@ class Play:
             if command.attention is not None and command.result is None:
                 self.flow.put_command(replace(command, attention=None, attempts=0, retry_at=None))
                 self._decide(Examine(command.id))
+            elif command.asking is not None and self.flow.commands[command.id].asking is not None:
+                self._answer(command)
+
+    def _answer(self, command: CommandRecord) -> None:
+        """A person has what failed tried again, or cancels where something of it is left."""
+        mark = self.flow.mark()
+        try:
+            wish = Settlement(Decision.RETRY, command.id, "ann", "so")
+            settling.settle(self.flow, settling.chosen(self.flow, wish), wish, self.now)
+        except Refused:
+            self.flow.roll_back(mark)
+            cancelling.cancel(self.flow, Wish(UUID(int=1), "ann", "so", command.id), self.now)
+        for row in list(self.flow.commands.values()):
+            self._decide(Examine(row.id))
 
     def put_off(self, index: int) -> None:
         """The change set is full: what is due is left to the next one, which examines the command."""

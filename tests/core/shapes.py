@@ -40,6 +40,7 @@ class Spec:
     undo_plan: "Shape" = field(default_factory=lambda: Several())
     locks: tuple[int, ...] = ()
     ends: Ends | None = None
+    resumable: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,10 +86,11 @@ class Mint:
         raise NotImplementedError(f"{command} is a part of no shape")
 
     def _describe(self, work: Spec | Group) -> Described:
-        spec = Spec(plan=work) if isinstance(work, Group) else work
+        spec = Spec(plan=work, resumable=True) if isinstance(work, Group) else work
         name = f"spec{len(self.specs)}"
         self.specs[name] = spec
-        return Described(name, 1, "{}", tuple(REFS[n] for n in spec.locks), f"Do {name}", spec.ends)
+        refs = tuple(REFS[n] for n in spec.locks)
+        return Described(name, 1, "{}", refs, f"Do {name}", spec.ends, resumable=spec.resumable)
 
     def flow_of(self, spec: Spec) -> Flow:
         """A flow that was accepted and not yet begun."""
@@ -99,7 +101,7 @@ class Mint:
                 id=id, flow_id=id, parent_id=None, correlation_id="ticket-1", name=described.name, version=1,
                 parameters_json="{}", refs=described.refs, title=described.title, depth=0, role=Role.FORWARD,
                 key=described.name, position=0, after=(), step=None, weight=1, best_effort=False, created_at=START,
-                options_json=Options(ends_by_entity=spec.ends is Ends.BY_ENTITY).to_json(),
+                options_json=Options(ends_by_entity=spec.ends is Ends.BY_ENTITY, asks=spec.resumable).to_json(),
             )
         )  # fmt: skip
         flow.put_job(
@@ -143,30 +145,31 @@ _rarely = st.sampled_from([False, False, False, True])
 
 
 @st.composite
-def _shapes(draw: st.DrawFn, depth: int, nesting: int, alternative: bool = False) -> Shape:
+def _shapes(draw: st.DrawFn, depth: int, nesting: int, alternative: bool = False, resumable: bool = False) -> Shape:
     """Parts whose commands nest at most so deep."""
     order = draw(st.sampled_from([None, *Order])) if nesting else None
     if order is None:
-        work = draw(_tasks) if draw(st.booleans()) else draw(specs(depth))
+        work = draw(_tasks) if draw(st.booleans()) else draw(specs(depth, resumable))
         best_effort = not alternative and draw(st.sampled_from([False, False, True]))
         weight, timeout_s = draw(st.integers(1, 3)), draw(_timeouts)
         return One(work, draw(_steps), best_effort, weight, draw(_retries), draw(_rarely), timeout_s)
     is_choice = order is Order.FIRST_OF
     many = draw(st.sampled_from([2, 3, 4, 1] if is_choice else [2, 3, 4, 1, 0]))
-    pieces = tuple(draw(_shapes(depth, nesting - 1, is_choice)) for _ in range(many))
+    pieces = tuple(draw(_shapes(depth, nesting - 1, is_choice, resumable)) for _ in range(many))
     if order is Order.BESIDE:
         return Several(pieces, order, draw(st.sampled_from([None, None, 1, 2])), draw(_rarely))
     return Several(pieces, order)
 
 
 @st.composite
-def specs(draw: st.DrawFn, depth: int) -> Spec:
-    """Commands with at most so many levels below them."""
+def specs(draw: st.DrawFn, depth: int, resumable: bool = False) -> Spec:
+    """Commands with at most so many levels below them. Where the first is `resumable`, some of them are."""
     if depth == 0:
-        return Spec(locks=draw(_which_refs), ends=draw(_ends))
+        return Spec(locks=draw(_which_refs), ends=draw(_ends), resumable=resumable)
     cleaning = st.just(Several()) | _shapes(0, 0)
-    plan = draw(_shapes(draw(st.integers(0, depth - 1)), 2 if depth > 1 else 1))
-    return Spec(plan, draw(cleaning), draw(cleaning), draw(_which_refs), draw(_ends))
+    below = resumable and draw(st.booleans())
+    plan = draw(_shapes(draw(st.integers(0, depth - 1)), 2 if depth > 1 else 1, resumable=below))
+    return Spec(plan, draw(cleaning), draw(cleaning), draw(_which_refs), draw(_ends), resumable)
 
 
 def below(flow: Flow, id: UUID) -> Iterator[CommandRecord]:

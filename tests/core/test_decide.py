@@ -29,7 +29,9 @@ def are_good(rows: list[CommandRecord]) -> bool:
 
     def succeeded(row: CommandRecord) -> bool:
         alternatives = [row] if row.options.choice is None else of_choice(rows, row.options.choice)
-        return any(each.result is Result.SUCCEEDED for each in alternatives) or (row.best_effort and bool(row.result))
+        if any(each.result is Result.SUCCEEDED or each.skipped_by for each in alternatives):
+            return True
+        return row.best_effort and bool(row.result)
 
     return all(map(succeeded, rows))
 
@@ -143,7 +145,9 @@ class Lives(RuleBasedStateMachine):
             assert sum(each.result is Result.SUCCEEDED for each in alternatives) <= 1
             before = alternatives[: alternatives.index(row)]
             if row.started_at is not None:
-                assert all(each.result is Result.FAILED and not each.has_leftovers for each in before)
+                assert all(
+                    each.result is Result.FAILED and (not each.has_leftovers or self._is_asked(row)) for each in before
+                )
 
     @invariant()
     def bounded_groups_keep_their_bound(self) -> None:
@@ -157,6 +161,8 @@ class Lives(RuleBasedStateMachine):
     @invariant()
     def only_clean_failures_are_tried_again_and_not_too_often(self) -> None:
         for row in self.play.flow.commands.values():
+            if self._is_asked(row):
+                continue  # a person says what is tried again
             attempts = row.options.retry.attempts if row.options.retry else 1
             assert row.attempt <= attempts
             if row.superseded:
@@ -181,6 +187,9 @@ class Lives(RuleBasedStateMachine):
                 assert command.failure_json is not None
                 assert not good or not (children or tasks)
 
+    def _is_asked(self, command: CommandRecord) -> bool:
+        return command.parent_id is not None and self.play.flow.commands[command.parent_id].options.asks
+
     def _is_part_of_what_is_stopped(self, command: CommandRecord) -> bool:
         if command.parent_id is None or command.role is not Role.FORWARD:
             return False
@@ -195,9 +204,14 @@ class Lives(RuleBasedStateMachine):
             assert command.started_at is not None
             for child in flow.children_of(command.id, Role.FORWARD):
                 assert child.state is not State.PENDING
-                assert child.state is not State.EXECUTING or child.stopping is not None
+                assert child.state is not State.EXECUTING or child.stopping is not None or self._is_spared(child)
             for task in flow.tasks_for(command.id, Role.FORWARD):
                 assert task.outcome is not None or task.stopping is not None
+
+    def _is_spared(self, command: CommandRecord) -> bool:
+        """A cancel lets go on what has reached a point of no return."""
+        within = [command, *self.play.flow.children_of(command.id, Role.FORWARD)]
+        return any(row.options.no_return for row in within) or any(map(self._is_spared, within[1:]))
 
     @invariant()
     def what_was_stopped_and_failed_says_so_first(self) -> None:
@@ -226,9 +240,11 @@ class Lives(RuleBasedStateMachine):
     def parts_never_reached_have_no_start(self) -> None:
         flow = self.play.flow
         for command in flow.commands.values():
-            if command.result is Result.CANCELLED:
-                assert command.started_at is None
-                assert command.after or command.options_json or self._is_part_of_what_is_stopped(command)
+            if command.result is Result.CANCELLED and command.started_at is not None:
+                assert command.stopped_by is not None
+            elif command.result is Result.CANCELLED:
+                is_meant = command.failure_json is not None  # by a cancel of its own
+                assert command.after or command.options_json or self._is_part_of_what_is_stopped(command) or is_meant
                 step = flow.steps.get(command.id)
                 assert step is None or (step.status, step.started_at) == (StepStatus.NOT_STARTED, None)
 
@@ -285,7 +301,7 @@ class Lives(RuleBasedStateMachine):
         play.play_out(self.luck)
         flow = play.flow
         for name in dir(self):
-            if name in _CHECKS:
+            if hasattr(getattr(type(self), name, None), "hypothesis_stateful_invariant"):
                 getattr(self, name)()
         assert all(row.state is State.ENDED for row in flow.commands.values())
         assert all(row.state is TaskState.CLEARED for row in flow.tasks.values())
@@ -302,7 +318,7 @@ class Lives(RuleBasedStateMachine):
         flow = self.play.flow
         for command in flow.commands.values():
             for completed in self.play.completed_below(command):
-                if command.result is Result.FAILED:
+                if command.result in (Result.FAILED, Result.CANCELLED):
                     parts = [row for row in below(flow, command.id) if row.undoes == completed.id]
                     tasks = [row for row in flow.tasks.values() if row.undoes == completed.id]
                     good = are_good([row for row in parts if not row.superseded])
@@ -323,8 +339,6 @@ class Lives(RuleBasedStateMachine):
         assert feared & self.play.locked <= {lock.ref for lock in locks} <= feared
         assert all(lock.leftover_id in flow.leftovers for lock in locks)
 
-
-_CHECKS = frozenset(name for name, value in vars(Lives).items() if hasattr(value, "hypothesis_stateful_invariant"))
 
 TestLives = Lives.TestCase
 TestLives.settings = settings(

@@ -176,6 +176,34 @@ class FakeCoordinator:
         if isinstance(self.reply, Exception):
             raise self.reply
 
+    async def cancel(self, job_id: UUID, **options: Any) -> None:
+        self._wish("cancel", job_id, options)
+
+    async def stop_tasks(self, job_id: UUID, **options: Any) -> None:
+        self._wish("stop_tasks", job_id, options)
+
+    async def pause(self, job_id: UUID, **options: Any) -> None:
+        self._wish("pause", job_id, options)
+
+    async def resume(self, job_id: UUID, **options: Any) -> None:
+        self._wish("resume", job_id, options)
+
+    async def set_priority(self, job_id: UUID, priority: int, **options: Any) -> None:
+        self._wish("set_priority", job_id, {"priority": priority, **options})
+
+    async def set_visible(self, job_id: UUID, **options: Any) -> None:
+        self._wish("set_visible", job_id, options)
+
+    async def restart(self, job_id: UUID, **options: Any) -> Job:
+        self._wish("restart", job_id, options)
+        assert isinstance(self.reply, Job)
+        return self.reply
+
+    def _wish(self, what: str, job_id: UUID, options: dict[str, Any]) -> None:
+        self.asked.append({"what": what, "job_id": job_id, **options})
+        if isinstance(self.reply, Exception):
+            raise self.reply
+
     async def clear_leftover(self, leftover_id: UUID, *, by: str, reason: str) -> None:
         if leftover_id != picture.LEFTOVER:
             raise Missing(f"there is no leftover {leftover_id}")

@@ -64,6 +64,12 @@ def run(
             metavar="TIME", help="How long it may take once it has begun: 90s, 15m, 2h, 1d. Then it is stopped."
         ),
     ] = None,
+    ask: Annotated[
+        bool,
+        typer.Option(
+            "--ask", help="Where a part fails, keep what succeeded and ask; see `interlock job retry` and `skip`."
+        ),
+    ] = False,
     output: Output = None,
 ) -> None:
     """Submit a command; prints the job's id."""
@@ -81,13 +87,14 @@ def run(
         "idempotency_key": idempotency_key or str(uuid.uuid4()),
         "priority": priority,
         "timeout_s": None if deadline is None else parameters.seconds(deadline),
+        "ask": ask,
     }
-    accepted = _submit(context.client, body)
+    accepted = send(context.client, "/jobs", body)
     as_json = context.wants_json(output)
     if wait:
         if not as_json:
             write(f"job {accepted['job_id']} accepted")
-        _follow(context.client, accepted["job_id"], timeout_s=timeout, as_json=as_json)
+        follow(context.client, accepted["job_id"], timeout_s=timeout, as_json=as_json)
     elif as_json:
         print_json(accepted)
     else:
@@ -106,13 +113,13 @@ def _plan(
         raise Stop(Exit.FAILED, *found["refusals"])
 
 
-def _submit(client: Client, body: dict[str, Any]) -> Any:
-    """Sends it; after an answer that was lost again, safely, since the key makes it one job."""
+def send(client: Client, path: str, body: dict[str, Any]) -> Any:
+    """Asks for a job; after an answer that was lost again, safely, since the idempotency key makes it one job."""
     began = time.monotonic()
     lost = False
     while True:
         try:
-            return client.post("/jobs", body)
+            return client.post(path, body)
         except (Cut, NoServer) as error:
             lost = lost or isinstance(error, Cut)
             if not lost:
@@ -157,10 +164,10 @@ def job_watch(
 ) -> None:
     """Follow a job until it has ended; Ctrl-C leaves it running. The exit code tells how it ended."""
     context = of(ctx)
-    _follow(context.client, str(job_id), timeout_s=timeout, as_json=context.wants_json(output))
+    follow(context.client, str(job_id), timeout_s=timeout, as_json=context.wants_json(output))
 
 
-def _follow(client: Client, job_id: str, *, timeout_s: float | None, as_json: bool) -> None:
+def follow(client: Client, job_id: str, *, timeout_s: float | None, as_json: bool) -> None:
     """Watches, prints the end, and ends the program with the job's code where it is not success."""
     screen = watching.screen(quiet=as_json)
     try:

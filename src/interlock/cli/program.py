@@ -10,6 +10,7 @@ import typer
 from interlock.cli import (
     action_commands,
     agent_commands,
+    control_commands,
     job_commands,
     news_commands,
     read_commands,
@@ -47,6 +48,7 @@ def options(
 
 
 job_commands.register(app)
+control_commands.register(job_commands.jobs_group)
 settle_commands.register(job_commands.jobs_group)
 news_commands.register(app, job_commands.jobs_group)
 read_commands.register(app)

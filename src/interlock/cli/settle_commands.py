@@ -1,4 +1,4 @@
-"""Settling: what a person decides about a command that needs attention."""
+"""Settling: what a person decides about a command that needs attention, or that asks since a part of it failed."""
 
 import uuid
 from typing import Annotated
@@ -13,7 +13,8 @@ from interlock.model.decisions import Decision
 
 _EXAMPLE = "0192f0c1-7a3e-7c41-9d5e-3f1b2a4c5d6e"
 CommandId = Annotated[
-    uuid.UUID | None, typer.Option("--command", help="Which one, where several of the job need attention.")
+    uuid.UUID | None,
+    typer.Option("--step", "--command", help="Which one, where several need attention or have failed."),
 ]
 Reason = Annotated[str, typer.Option(help="What you found or did; kept for ever.", show_default=False)]
 LeaveTasks = Annotated[
@@ -24,6 +25,7 @@ LeaveTasks = Annotated[
 def register(jobs: typer.Typer) -> None:
     """Adds the commands of this module to `interlock job`."""
     jobs.command("retry", epilog=examples(f"interlock job retry {_EXAMPLE} --reason 'the database is back'"))(retry)
+    jobs.command("skip", epilog=examples(f"interlock job skip {_EXAMPLE} --reason 'copied by hand'"))(skip)
     jobs.command(
         "force-success", epilog=examples(f"interlock job force-success {_EXAMPLE} --reason 'attached it by hand'")
     )(force_success)
@@ -33,8 +35,13 @@ def register(jobs: typer.Typer) -> None:
 
 
 def retry(ctx: typer.Context, job_id: JobId, reason: Reason, command: CommandId = None, output: Output = None) -> None:
-    """Try again what needs attention: its attempts begin anew."""
+    """Try again what needs attention, or the steps that failed where a job asks; what succeeded is kept."""
     _settle(ctx, job_id, Decision.RETRY, reason, command, False, output)
+
+
+def skip(ctx: typer.Context, job_id: JobId, reason: Reason, command: CommandId = None, output: Output = None) -> None:
+    """Go on without the steps that failed, where a job asks. It then ends with warnings."""
+    _settle(ctx, job_id, Decision.SKIP, reason, command, False, output)
 
 
 def force_success(

@@ -36,8 +36,12 @@ def job(found: Json) -> None:
             "command": found["action"],
             "status": _how(found),
             "attention": found["attention"],
+            "paused by": found["paused_by"],
+            "stopping": found["commands"][0]["stopping"] if found["ended_at"] is None else None,
             "progress": f"{found['progress']}%",
             "user": found["user"],
+            "priority": found["priority"] or None,
+            "restart of": found["restart_of"],
             "correlation id": found["correlation_id"],
             "entities": ", ".join(found["refs"]),
             "parameters": _json(found["parameters"]),
@@ -48,7 +52,7 @@ def job(found: Json) -> None:
             "result": _json(found["value"]),
         }
     )
-    _section("steps", _steps(found["steps"]), ("STATUS", "DONE", "TOOK", "STEP"))
+    _section("steps", _steps(found["steps"]), ("STATUS", "DONE", "TOOK", "STEP", "ID"))
     _section(
         "tasks",
         _tasks(found["tasks"]),
@@ -112,6 +116,8 @@ def _how(job: Json) -> str:
     """The result once there is one, otherwise the status; with what remained."""
     word = job["result"] if job["result"] and job["status"] != "UNKNOWN" else job["status"]
     word += " with leftovers" if job["has_leftovers"] else " with warnings" if job["has_warnings"] else ""
+    if job["paused_by"] and job["ended_at"] is None:
+        word = f"{word} (paused)"
     return f"{word} (attention)" if job["attention"] else word
 
 
@@ -125,7 +131,7 @@ def _steps(steps: Sequence[Json], depth: int = 0) -> Iterator[Sequence[Any]]:
     for step in steps:
         name = "  " * depth + step_name(step)
         took = duration(step["started_at"], step["ended_at"])
-        yield step["status"], f"{step['progress']}%", took, name
+        yield step["status"], f"{step['progress']}%", took, name, step["id"]
         yield from _steps(step["steps"], depth + 1)
 
 

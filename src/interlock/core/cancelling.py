@@ -111,7 +111,7 @@ class _Fates:
                 return f"it is too late, its parts are over and {command.phase} is under way"
         if command.stopping is not None:
             return f"it is being stopped already ({command.stopping}); where that takes too long, force it"
-        if has_passed(self._flow, command):
+        if command.options.no_return or has_passed(self._flow, command):
             return "it is too late, its point of no return was reached"
         if any(task.outcome is None for task in self._flow.tasks_for(command.id, Role.FORWARD)):
             return None
@@ -122,11 +122,14 @@ class _Fates:
 
 
 def has_passed(flow: Flow, command: CommandRecord) -> bool:
-    """Whether a part of its plan that is of no return has succeeded, may have, or is under way."""
+    """Whether a part of its plan that is of no return has succeeded, may have, or is under way, and others follow on
+    it: they are what goes on."""
+    children = flow.children_of(command.id, Role.FORWARD)
+    before = {position for child in children for position in child.after}
     return any(
-        (child.options.no_return and _is_reached(child)) or (child.name == GROUP and has_passed(flow, child))
-        for child in flow.children_of(command.id, Role.FORWARD)
-        if child.options_json is not None or child.name == GROUP
+        child.position in before
+        and ((child.options.no_return and _is_reached(child)) or (child.name == GROUP and has_passed(flow, child)))
+        for child in children
     )
 
 

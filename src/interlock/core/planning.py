@@ -10,7 +10,7 @@ from interlock.core import narration, step_tree, turns
 from interlock.core.flow import Flow
 from interlock.core.step_tree import Place
 from interlock.model.errors import Refused
-from interlock.model.layout import Options, PlannedPart, flatten, outline, wrapped
+from interlock.model.layout import Options, PlannedPart, flatten, is_wrapper, outline, wrapped
 from interlock.model.plan import Detached, Group, Part, Plan, TaskWork
 from interlock.model.records import CommandRecord, Role, TaskRecord, id_of_part
 from interlock.model.refs import Ref
@@ -177,7 +177,7 @@ def _command_row(
             planned,
             by_entity,
             described.timeout_s if by_class else None,
-            asks=by_class and parent.options.asks and described.resumable,
+            asks=by_class and parent.options.asks and described.resumable and not is_wrapper(part.work),
         ).to_json(),
     )
 

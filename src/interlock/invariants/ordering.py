@@ -17,6 +17,7 @@ _columns = tuple(
     for name in (
         "id", "flow_id", "parent_id", "role", "undoes", "position", "after", "state", "result", "best_effort",
         "started_at", "ended_seq", "undo", "has_leftovers", "options_json", "superseded", "forced_by",
+        "skipped_by",
     )
 )  # fmt: skip
 
@@ -28,7 +29,8 @@ def sequence_broken(connection: Connection) -> Iterator[str]:
     places = {(*_plan(row), row.position): row for row in rows if not row.superseded}
     chosen = {(*_plan(row), _choice(row)): row for row in rows if row.result is Result.SUCCEEDED}
     for row in rows:
-        if row.state is State.PENDING or (row.result is Result.CANCELLED and row.started_at is None):
+        never_began = row.state is State.PENDING or (row.result is Result.CANCELLED and row.started_at is None)
+        if never_began or row.superseded:
             continue
         for position in row.after:
             before = places.get((*_plan(row), position))
@@ -45,15 +47,16 @@ def sequence_broken(connection: Connection) -> Iterator[str]:
 def _comes_after(row: Row[Any], position: int, before: Row[Any] | None) -> Iterator[str]:
     if before is None:
         yield f"command {row.id} comes after position {position}, where there is nothing"
-    elif before.result is not Result.SUCCEEDED and not (before.best_effort and _was_reached(before)):
+    elif before.result is not Result.SUCCEEDED and not _need_not_succeed(before):
         yield f"command {row.id} is {row.state} but comes after {before.id}, which has not succeeded"
     elif row.ended_seq is not None and (before.ended_seq or 0) > row.ended_seq:
         yield f"command {row.id} ended before {before.id}, which it comes after"
 
 
-def _was_reached(row: Row[Any]) -> bool:
-    """Whether it has ended, and not because what it comes after has failed."""
-    return row.result is Result.FAILED or (row.result is Result.CANCELLED and row.started_at is not None)
+def _need_not_succeed(row: Row[Any]) -> bool:
+    """Whether somebody skipped it, or it is best-effort and has ended, not because what it comes after has failed."""
+    was_reached = row.result is Result.FAILED or (row.result is Result.CANCELLED and row.started_at is not None)
+    return row.skipped_by is not None or (row.best_effort and was_reached)
 
 
 def _plan(row: Row[Any]) -> tuple[Any, ...]:

@@ -1,15 +1,15 @@
 """Invariant 16: a wish to stop is not lost."""
 
 from collections.abc import Iterator
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, and_, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, or_, select
 
 from interlock.model.layout import GROUP, options_of
-from interlock.model.records import Role
+from interlock.model.records import CommandRecord, Role
 from interlock.model.states import Phase, Result, State
 from interlock.store import tables
+from interlock.store.queries.rows import with_refs
 
 _command, _task = tables.command_entities, tables.async_tasks
 _child = _command.alias("child")
@@ -27,7 +27,7 @@ def stopped_in_part(connection: Connection) -> Iterator[str]:
         .order_by(_child.c.position)
     )
     for parent, child, state in connection.execute(children):
-        if state is State.EXECUTING and _has_passed(connection, child):
+        if state is State.EXECUTING and _goes_on(connection, child):
             continue
         yield f"command {parent} is being stopped and its child {child} is {state}, and is not"
     tasks = (
@@ -39,22 +39,33 @@ def stopped_in_part(connection: Connection) -> Iterator[str]:
         yield f"command {parent} is being stopped and its task {task} is {state}, and is not"
 
 
-def _has_passed(connection: Connection, id: UUID) -> bool:
-    """Whether a point of no return was reached in a command, or in all of it that is still under way."""
-    query = select(_command.c.id, _command.c.state, _command.c.result, _command.c.phase, _command.c.has_leftovers)
-    query = query.add_columns(_command.c.options_json, _command.c.name)
-    parts = connection.execute(query.where(_command.c.parent_id == id, _command.c.role == Role.FORWARD)).all()
-    if any(options_of(part.options_json).no_return and _is_reached(part) for part in parts):
+def _goes_on(connection: Connection, id: UUID) -> bool:
+    """Whether a cancel spares the command: it, or what others follow on in it, is of no return and was reached; or all
+    of it that is under way is spared, or over but for its end."""
+    [command] = _asked(connection, _command.c.id == id)
+    parts = _asked(connection, _command.c.parent_id == id)
+    before = {position for part in parts for position in part.after}
+    if options_of(command.options_json).no_return:
         return True
-    if any(part.name == GROUP and _has_passed(connection, part.id) for part in parts):
+    if any(part.position in before and _has_passed(connection, part) for part in parts):
         return True
     unfinished = [part for part in parts if part.state is not State.ENDED]
     return bool(unfinished) and all(
-        part.state is not State.PENDING and (part.state is not State.EXECUTING or _has_passed(connection, part.id))
+        part.state is not State.PENDING and (part.state is not State.EXECUTING or _goes_on(connection, part.id))
         for part in unfinished
     )
 
 
-def _is_reached(part: Any) -> bool:
+def _asked(connection: Connection, condition: ColumnElement[bool]) -> list[CommandRecord]:
+    query = select(_command).where(condition, or_(_command.c.role == Role.FORWARD, _command.c.parent_id.is_(None)))
+    return with_refs(connection, CommandRecord, query)
+
+
+def _has_passed(connection: Connection, part: CommandRecord) -> bool:
     is_under_way = part.state is State.EXECUTING or part.phase is Phase.END_SUCCESSFULLY
-    return is_under_way or part.result is Result.SUCCEEDED or part.has_leftovers
+    is_reached = is_under_way or part.result is Result.SUCCEEDED or part.has_leftovers
+    if part.options.no_return and is_reached:
+        return True
+    within = _asked(connection, _command.c.parent_id == part.id) if part.name == GROUP else []
+    before = {position for each in within for position in each.after}
+    return any(each.position in before and _has_passed(connection, each) for each in within)

@@ -177,3 +177,11 @@ def _needs_an_end(planned: PlannedPart, waited_for: set[int]) -> bool:
 def wrapped(part: Part) -> Part:
     """The same task as the only part of a group, which shows in its place."""
     return replace(part, work=Group((Part(part.work, timeout_s=part.timeout_s),)), timeout_s=None)
+
+
+def is_wrapper(work: Any) -> bool:
+    """Whether it is a group for the sake of one task."""
+    if not isinstance(work, Group) or len(work.parts) != 1:
+        return False
+    [only] = work.parts
+    return isinstance(only, Part) and isinstance(only.work, (TaskWork, Detached))

@@ -6,7 +6,16 @@ import pwd
 
 from fastapi import FastAPI
 
-from interlock.rest import action_routes, errors, job_routes, news_routes, plan_routes, read_routes, schedule_routes
+from interlock.rest import (
+    action_routes,
+    control_routes,
+    errors,
+    job_routes,
+    news_routes,
+    plan_routes,
+    read_routes,
+    schedule_routes,
+)
 from interlock.rest.contract import Commands, Coordinating
 from interlock.rest.correlation import Correlation
 from interlock.rest.reading import Reading
@@ -33,6 +42,7 @@ def create_app(coordinator: Coordinating, *, catalog: Commands, user: str | None
     who = user if user is not None else _process_user()
     reading = Reading(coordinator)
     app.include_router(job_routes.router(coordinator, reading, app.state.stopping, who), prefix=PREFIX)
+    app.include_router(control_routes.router(coordinator, reading, who), prefix=PREFIX)
     app.include_router(news_routes.router(coordinator, who), prefix=PREFIX)
     app.include_router(plan_routes.router(coordinator), prefix=PREFIX)
     app.include_router(schedule_routes.router(coordinator, reading, who), prefix=PREFIX)

@@ -14,6 +14,7 @@ from interlock.model.decisions import Decision
 from interlock.model.errors import InvalidInput, Refused
 from interlock.model.locks import PRIORITY_MAX
 from interlock.model.plan import TIMEOUT_S_MAX
+from interlock.model.wishes import REASON_MAX
 
 #: bytes of one body
 BODY_SIZE_MAX = 1 << 20
@@ -54,6 +55,7 @@ class Submission(Body):
     idempotency_key: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     priority: Annotated[int, Field(ge=-PRIORITY_MAX, le=PRIORITY_MAX)] = 0
     timeout_s: Annotated[float, Field(gt=0, le=TIMEOUT_S_MAX, allow_inf_nan=False)] | None = None
+    ask: bool = False
 
 
 class Planning(Body):
@@ -105,6 +107,36 @@ class Answering(Body):
 
     answer: Any
     task_id: Annotated[UUID, Field(strict=False)] | None = None
+
+
+class Wishing(Body):
+    """Something that a person wants of a job, and why."""
+
+    reason: Annotated[str, Field(max_length=REASON_MAX)] = ""
+
+
+class Stopping(Wishing):
+    """What is to be stopped: a command, a step or a task of the job, by default all of it."""
+
+    target: Annotated[UUID, Field(strict=False)] | None = None
+
+
+class Cancelling(Stopping):
+    """What is to be cancelled; with `force` tasks that do not end are abandoned."""
+
+    force: bool = False
+
+
+class Prioritizing(Wishing):
+    """Another priority."""
+
+    priority: Annotated[int, Field(ge=-PRIORITY_MAX, le=PRIORITY_MAX)]
+
+
+class Restarting(Wishing):
+    """An ended job is done once more."""
+
+    idempotency_key: Annotated[str, Field(min_length=1, max_length=200)] | None = None
 
 
 class Settling(Body):

@@ -72,6 +72,7 @@ def router(coordinator: Coordinating, reading: Reading, stopping: asyncio.Event,
                 user=user,
                 priority=wanted.priority,
                 timeout_s=wanted.timeout_s,
+                ask=wanted.ask,
             )
         except Missing as error:  # a parameter names nothing: the input is wrong, not the address
             return errors.refused(error, status=422)

@@ -18,7 +18,7 @@ from interlock.store.tables import (
     job_subject_entity,
 )
 from interlock.views.loading import CHUNK, records
-from interlock.views.words import Json, moment, refs
+from interlock.views.words import Json, moment, refs, text
 
 #: jobs on one page
 PAGE_MAX = 200
@@ -111,6 +111,10 @@ def _summary(record: JobRecord, has_leftovers: bool, has_warnings: bool) -> Json
         "updated_at": moment(record.updated_at),
         "ended_at": moment(record.ended_at),
         "attention": record.attention,
+        "priority": record.priority,
+        "paused_by": record.paused_by,
+        "visible": record.visible,
+        "restart_of": text(record.restart_of),
         "has_leftovers": has_leftovers,
         "has_warnings": has_warnings,
     }
