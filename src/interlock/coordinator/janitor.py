@@ -35,7 +35,7 @@ from interlock.store.queries.retention import Place
 #: after a start, and between two rounds
 FIRST_S, ROUND_S = 60.0, 3600.0
 #: how many jobs are looked at in one page, and erased in one transaction: as many as take about BATCH_S
-PAGE_MAX, BATCH_MIN, BATCH_MAX, BATCH_S = 500, 25, 100, 0.05
+PAGE_MAX, BATCH_MIN, BATCH_MAX, BATCH_S = 200, 5, 25, 0.03
 #: between two batches the writer is others' for at least so long, and for REST times as long as the batch took
 PAUSE_S_MIN, REST = 0.02, 1.0
 SIGNALS_MAX = 1_000
