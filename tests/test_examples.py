@@ -33,7 +33,7 @@ async def test_the_first_command_as_a_library(tmp_path: Path) -> None:
         f"ValueError: {site}/v2 has no index.html; nobody could read the site",
         "after v2: live shows v1, and there are live, v1",
     ]
-    assert verify_database(str(tmp_path / "state.db")) == {"violations": []}
+    assert verify_database(str(tmp_path / "state.db"))["violations"] == []
 
 
 async def test_the_rolling_change_as_a_library(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ async def test_the_rolling_change_as_a_library(tmp_path: Path) -> None:
     ]
     assert re.fullmatch(r"meanwhile customers asked [1-9]\d* times, and were not answered 0 times", said[-1])
     assert max(line.count("(") for line in changes) == 2, "two at a time, once the canary is well"
-    assert verify_database(str(tmp_path / "state.db")) == {"violations": []}
+    assert verify_database(str(tmp_path / "state.db"))["violations"] == []
 
 
 @contextmanager
@@ -122,4 +122,4 @@ def test_the_first_command_behind_a_server(tmp_path: Path) -> None:
         assert listed(state, "locks")["locks"] == []
     assert sorted(path.name for path in site.iterdir()) == ["live", "v1"]
     assert (site / "live" / "index.html").read_text() == "hello"
-    assert verify_database(str(state / "state.db")) == {"violations": []}
+    assert verify_database(str(state / "state.db"))["violations"] == []

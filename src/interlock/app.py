@@ -49,6 +49,7 @@ async def _serve(config: ServeConfig, catalog: "Catalog") -> None:
     from interlock.coordinator.coordinator import Coordinator
     from interlock.coordinator.settings import Settings
     from interlock.coordinator.watched import Patience
+    from interlock.model.retention import DAY_S, Retention
     from interlock.rest.api import create_app
     from interlock.rest.serving import listen
     from interlock.rest.serving import serve as serve_api
@@ -63,6 +64,12 @@ async def _serve(config: ServeConfig, catalog: "Catalog") -> None:
         tls_dir=_coordinator_certificate(config),
         plain_hosts=config.plain_hosts,
         key_file=config.key,
+        retention=Retention(
+            config.keep_succeeded_days * DAY_S,
+            config.keep_failed_days * DAY_S,
+            {name: days * DAY_S for name, days in config.keep_days.items()},
+        ),
+        archive_dir=config.archive,
     )
     url = config.database_url or _url(config.database)
     try:
@@ -171,14 +178,14 @@ def _open_authority(config: ServeConfig) -> Any:  # Authority, whose module is l
         raise CannotServe(f"the certificate authority in {config.pki} cannot be used: {error}") from error
 
 
-def verify_database(database: str) -> dict[str, Any]:
+def verify_database(database: str, *, noted_digest: str | None = None) -> dict[str, Any]:
     """What `GET /verify` answers, from a database itself (its file or URL), whether a server runs on it or not.
 
     Raises CannotServe where there is no database that this code can read.
     """
     from sqlalchemy.exc import DatabaseError
 
-    from interlock import invariants
+    from interlock.rest.action_routes import verified
     from interlock.store.database import Database
 
     is_url = "://" in database
@@ -186,13 +193,12 @@ def verify_database(database: str) -> dict[str, Any]:
         raise CannotServe(f"cannot read {database}; check the path and whose it is")
     try:
         with Database.open_reading(database if is_url else _url(database)) as opened, opened.reading() as connection:
-            found = invariants.check(connection)
+            return verified(connection, noted_digest=noted_digest)
     except InterlockError as error:
         raise CannotServe(str(error)) from error
     except DatabaseError as error:
         name = "the database" if is_url else database
         raise CannotServe(f"{name} cannot be verified: {error.orig}; name the database of a server") from error
-    return {"violations": [{"number": each.number, "message": each.message} for each in found]}
 
 
 def agent(arguments: Sequence[str], *, epilog: str) -> int:

@@ -1,5 +1,6 @@
 """What a serving process is told: where its state is and what it may run."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +23,12 @@ class ServeConfig:
     poll_s: float = 1.0
     #: how many flows' writes share a transaction at most
     group_commit_max: int = 512
+    #: for how many days ended jobs are kept: those that succeeded, all others, and those of a command
+    keep_succeeded_days: float = 7.0
+    keep_failed_days: float = 30.0
+    keep_days: Mapping[str, float] = field(default_factory=dict)
+    #: the folder in which jobs are archived before they go
+    archive: Path | None = None
     #: the database's URL, which may have a password; None = the SQLite file `state.db` of the folder
     database_url: str | None = field(default=None, repr=False)
 

@@ -13,6 +13,7 @@ import pytest
 from interlock.model.decisions import Decision
 from interlock.model.errors import InvalidInput, Locked, Refused
 from interlock.model.states import Result
+from interlock.store.chain import FIRST, digest_of
 from interlock.store.database import Database
 from tests.cli.conftest import Interlock
 from tests.cli.serving import WAIT_S, Server
@@ -227,8 +228,29 @@ BROKEN = f"step {picture.FAILED_STEP_FINALIZING} is PENDING and its job {picture
 def test_verify_names_what_is_wrong(server: Server, interlock: Interlock) -> None:
     asked = interlock("verify")
     assert (asked.code, asked.out) == (1, f"INVARIANT  WHAT IS WRONG\n19         {BROKEN}\n")
+    digest = digest_of(2, picture.actions[1], digest_of(1, picture.actions[0], FIRST))
     read = interlock("verify", "--database", server.database.name, "-o", "json")
-    assert (read.code, json.loads(read.out)) == (1, {"violations": [{"number": 19, "message": BROKEN}]})
+    assert (read.code, json.loads(read.out)) == (
+        1,
+        {"violations": [{"number": 19, "message": BROKEN}], "last_action": {"number": 2, "digest": digest}},
+    )
+    assert interlock("verify", "--digest", digest).out == asked.out
+    assert "digest 1111" in interlock("verify", "--database", server.database.name, "--digest", "1" * 64).out
+    assert interlock("verify", "--digest", "short").code == 64
+
+
+def test_actions_are_listed_for_people(server: Server, interlock: Interlock) -> None:
+    listed = interlock("actions", "--by", "ann", "--limit", "1")
+    job = picture.RUNNING_JOB
+    assert (listed.code, listed.out.splitlines()) == (0, [
+        "N  AT (UTC)             BY   WHAT        SUBJECT                                   REASON     BEFORE    AFTER",
+        f"2  2026-01-01 00:00:10  ann  job.submit  job:{job}  it is old  {{\"a\": 1}}  {{\"a\": 2}}",
+        "",
+        "more: --before 2",
+    ])  # fmt: skip
+    found = json.loads(interlock("actions", "--job", str(picture.FAILED_JOB), "-o", "json").out)
+    assert [each["number"] for each in found["actions"]] == [1]
+    assert interlock("actions", "--job", str(job), "--subject", f"job:{job}").code == 64
 
 
 def test_verify_of_a_sound_database_is_0(interlock: Interlock, tmp_path: Path) -> None:
@@ -337,3 +359,35 @@ def test_limits_are_set_listed_and_removed(server: Server, interlock: Interlock)
     ]
     assert interlock("limit", "list").out == "LIMIT  RUNNING  STARTED  WAITING  SET BY\n"
     assert interlock("limit", "set", "host:h1", "--at-most", "-1").code == 64
+
+
+def test_schedules_are_listed_shown_and_made(server: Server, interlock: Interlock) -> None:
+    listed = interlock("schedule", "list")
+    assert (listed.code, listed.out.splitlines()) == (0, [
+        "NAME     COMMAND    CRON       ZONE           NEXT (UTC)           STATE                    RUNS  SKIPPED",
+        "nightly  vm.remove  0 2 * * *  Europe/Berlin  2026-01-01 01:00:00  failed 1 times in a row  1     2",
+    ])  # fmt: skip
+    shown = interlock("schedule", "show", "nightly").out
+    assert "last skipped  2026-01-01 00:00:00 it was late" in shown
+    assert "next (UTC)    2026-01-01 01:00:00, 2026-01-02 01:00:00, 2026-01-03" in shown
+    made = interlock("schedule", "add", "nightly", "vm.remove", "vm=web1", "--at", "2027-01-01T00:00", "--late", "60")
+    assert (made.code, made.out) == (0, shown)
+    asked = server.coordinator.asked[-1]
+    assert (asked["at"], asked["late_s_max"], asked["parameters"]) == ("2027-01-01T00:00", 60, {"vm": "web1"})
+    for words in (("change", "--cron", "0 3 * * *"), ("pause", "--reason", "loud"), ("resume",), ("remove",)):
+        assert interlock("schedule", words[0], "nightly", *words[1:]).code == 0
+    assert [next(iter(each)) for each in server.coordinator.asked[-4:]] == ["change", "pause", "resume", "remove"]
+    assert interlock("schedule", "show", "daily").code == 1
+
+
+def test_retention_is_shown_and_run_until_all_is_done(server: Server, interlock: Interlock) -> None:
+    assert interlock("retention").out.splitlines() == [
+        "days kept, succeeded   7",
+        "days kept, others      30",
+        "days kept, by command  host.scan 0.5",
+        "would go: 3 jobs, 1 signals",
+        "kept: 2, since its time has not come",
+    ]
+    assert interlock("retention", "--now").out == "removed: 3 jobs, 0 signals\n" * 2
+    assert server.coordinator.asked == [{"clean": "ann"}] * 2
+    assert interlock("serve", "--keep", "host.scan").code == 64

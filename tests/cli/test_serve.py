@@ -86,7 +86,7 @@ def test_commands_run_to_their_ends(serving: Serving, talk: Interlock) -> None:
     assert talk("run", "box.remove", "box=b2").err == (
         "interlock: box.remove: box: there is no box named 'b2'; `interlock entity box` lists them\n"
     )
-    assert talk("verify").out == "all invariants hold\n"
+    assert talk("verify").out.startswith("all invariants hold\nlast action ")
 
 
 def test_a_key_names_one_job(serving: Serving, talk: Interlock) -> None:
@@ -143,7 +143,7 @@ def test_it_serves_from_postgresql(serving: Serving, talk: Interlock, monkeypatc
         second = talk("serve", "--state", str(serving.state), "--catalog", CATALOG_NAME)
         assert (second.code, second.out) == (1, "")
         assert f" is in use by interlock {first.pid} on {socket.gethostname()}" in second.err
-        assert talk("verify", "--database", url).out == "all invariants hold\n"
+        assert talk("verify", "--database", url).out.startswith("all invariants hold\n")
         first.kill()
         _, logged = first.communicate(timeout=WAIT_S)
         serving.start()

@@ -6,9 +6,11 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
+from interlock.model.actions import Action, job_ref
 from interlock.model.changes import Change, Record
 from interlock.model.locks import LockMode
 from interlock.model.records import (
+    ActionRecord,
     CommandRecord,
     EntityRecord,
     EntityRefRecord,
@@ -129,7 +131,12 @@ def rows() -> list[Record]:
     ]
     waiting = replace(command(UUID(int=0xC3), OPEN, OPEN, 1, after=(0,)), started_at=None)
     entities: list[Record] = [EntityRecord(VM, 1, 0, "web1", None, 1, "{}"), EntityRefRecord(VM, "disks", DISK)]
-    return [*good, *bad, *under_way, waiting, *entities]
+    return [*good, *bad, *under_way, waiting, *entities, *map(submitted, (GOOD, BAD, OPEN))]
+
+
+def submitted(id: UUID) -> ActionRecord:
+    """That its user submitted the job."""
+    return ActionRecord(UUID(int=id.int + 0xAC00), 1, "admin", Action.JOB_SUBMIT, job_ref(id), f"ticket-{id.int}")
 
 
 @contextmanager

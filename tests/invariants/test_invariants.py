@@ -9,7 +9,9 @@ from sqlalchemy import Connection, text
 
 from interlock.invariants import CHECKS, Violation, check
 from interlock.invariants.checking import TOLD_MAX
+from interlock.model.changes import Change
 from interlock.store.database import Database
+from interlock.store.flush import flush
 from interlock.store.tables import metadata
 from interlock.store.triggers import SQLITE_TRIGGERS
 from tests.databases import DIALECTS, empty_url, for_dialect, postgres
@@ -29,7 +31,9 @@ from tests.invariants.healthy import (
     UNDO_TASK,
     VM,
     healthy,
+    submitted,
 )
+from tests.invariants.planted_actions import PLANTED_ACTIONS
 
 WAITING = UUID(int=0xC3)
 NOBODY = UUID(int=0xFF)
@@ -319,7 +323,7 @@ def test_an_empty_database_has_none(url: str) -> None:
         assert check(reader) == []
 
 
-@pytest.mark.parametrize(("statements", "said"), PLANTED)
+@pytest.mark.parametrize(("statements", "said"), PLANTED + PLANTED_ACTIONS)
 def test_what_is_planted_is_found(unguarded: Database, statements: str, said: list[tuple[int, str]]) -> None:
     writer = unguarded.writer()
     with writer.begin() as transaction:
@@ -330,8 +334,23 @@ def test_what_is_planted_is_found(unguarded: Database, statements: str, said: li
     assert found == [Violation(number, message) for number, message in said]
 
 
+def test_a_digest_that_was_noted_elsewhere_must_still_be_there(unguarded: Database) -> None:
+    writer = unguarded.writer()
+    with writer.begin() as transaction:
+        noted = writer.scalar(text("SELECT digest FROM actions WHERE number = 2"))
+        assert check(writer, noted_digest=noted) == []
+        writer.execute(text("DELETE FROM actions"))
+        writer.execute(text("DELETE FROM actions_head"))
+        flush(writer, [Change(None, submitted(id)) for id in (GOOD, OPEN, BAD)])  # a chain that is whole, and another
+        words = f"no action has the digest {noted}: what was written up to it has been changed since"
+        assert check(writer, noted_digest=noted) == [Violation(24, words)]
+        transaction.rollback()
+
+
 def test_every_check_has_a_violation_planted() -> None:
-    assert {number for number, _, _ in CHECKS} == {number for _, said in PLANTED for number, _ in said}
+    assert {number for number, _, _ in CHECKS} == {
+        number for _, said in PLANTED + PLANTED_ACTIONS for number, _ in said
+    }
 
 
 def test_a_flood_is_told_in_part(unguarded: Database) -> None:

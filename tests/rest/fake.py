@@ -1,6 +1,7 @@
 """A coordinator's outside over a database of hand-made rows: what the API is tested against."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,7 @@ from sqlalchemy import Connection
 
 from interlock.catalog import Catalog
 from interlock.command import Command
+from interlock.coordinator.janitor import Round
 from interlock.coordinator.preview import Begins, Preview, PreviewCommand, PreviewLock, PreviewTask
 from interlock.model.changes import Change
 from interlock.model.decisions import Decision
@@ -21,6 +23,7 @@ from interlock.model.locks import LockMode
 from interlock.model.plan import Retry
 from interlock.model.records import Role
 from interlock.model.refs import Ref
+from interlock.model.retention import Kept
 from interlock.store.database import Database
 from tests.views import picture
 
@@ -134,12 +137,16 @@ class FakeCoordinator:
         kind, _, _ = text.partition(":")
         return Ref(kind, UUID(int=7))
 
+    def subject(self, text: str) -> Ref[Any]:
+        kind, _, id = text.partition(":")
+        return Ref(kind, UUID(id))
+
     async def signal(self, kind: str, **options: Any) -> UUID:
         self.asked.append({"kind": kind, **options})
         return UUID(int=9)
 
-    async def report(self, monitor: str, subject: Ref[Any], told: Any) -> None:
-        self.asked.append({"monitor": monitor, "subject": subject, "told": told})
+    async def report(self, monitor: str, subject: Ref[Any], told: Any, *, by: str = "") -> None:
+        self.asked.append({"monitor": monitor, "subject": subject, "told": told, "by": by})
 
     async def answer(self, job_id: UUID, form: Any, **options: Any) -> None:
         self.asked.append({"job_id": job_id, "form": form, **options})
@@ -209,6 +216,37 @@ class FakeCoordinator:
             raise Missing(f"there is no leftover {leftover_id}")
         cleared = replace(picture.leftover, cleared_at=picture.START, cleared_by=by, cleared_reason=reason)
         picture.change(self.database, Change(picture.leftover, cleared))
+
+    async def schedule_input(
+        self, name: str, command: str, parameters: Mapping[str, Any], *, version: int | None = None, **options: Any
+    ) -> UUID:
+        self.asked.append({"name": name, "command": command, "parameters": dict(parameters), "version": version}
+                          | options)  # fmt: skip
+        if isinstance(self.reply, Exception):
+            raise self.reply
+        return picture.SCHEDULE
+
+    async def change_schedule(self, which: str, **changes: Any) -> None:
+        self.asked.append({"change": which, **changes})
+
+    async def pause_schedule(self, which: str, *, by: str, reason: str = "") -> None:
+        self.asked.append({"pause": which, "by": by, "reason": reason})
+
+    async def resume_schedule(self, which: str, *, by: str, reason: str = "") -> None:
+        self.asked.append({"resume": which, "by": by, "reason": reason})
+
+    async def remove_schedule(self, which: str, *, by: str, reason: str = "") -> None:
+        self.asked.append({"remove": which, "by": by, "reason": reason})
+
+    def retention(self) -> dict[str, Any]:
+        return {"succeeded_days": 7.0, "failed_days": 30.0, "by_command_days": {"host.scan": 0.5}, "archive": None}
+
+    def would_go(self) -> Round:
+        return Round(3, 1, Counter({Kept.YOUNG: 2}))
+
+    async def clean(self, *, by: str = "", limit_s: float = 0.0) -> Round:
+        self.asked.append({"clean": by})
+        return Round(3, has_more=len(self.asked) == 1)
 
     def hosts(self) -> list[dict[str, Any]]:
         return [{"address": "h1:54321", "connected": True, "incarnation": UUID(int=7), "running": 1}]

@@ -329,7 +329,7 @@ async def test_a_job_is_shown(client: httpx.AsyncClient) -> None:
     found = (await client.get(f"/jobs/{JOB}")).json()
     assert (found["title"], found["status"], found["events_total"]) == ("Remove VM web1", "STARTED", 3)
     brief = (await client.get(f"/jobs/{JOB}", params={"brief": True})).json()
-    left_out = {"commands", "tasks", "locks", "after", "events"}
+    left_out = {"commands", "tasks", "locks", "after", "actions", "events"}
     assert brief == {key: value for key, value in found.items() if key not in left_out}
 
 
@@ -438,6 +438,7 @@ async def test_hosts_are_shown(client: httpx.AsyncClient) -> None:
 async def test_the_description_of_the_api_is_there(client: httpx.AsyncClient) -> None:
     found = (await client.get("/openapi.json")).json()
     assert sorted(found["paths"]) == sorted([
+        "/api/v1/actions",
         "/api/v1/calls",
         "/api/v1/commands",
         "/api/v1/entities/{type}",
@@ -464,6 +465,12 @@ async def test_the_description_of_the_api_is_there(client: httpx.AsyncClient) ->
         "/api/v1/locks",
         "/api/v1/plans",
         "/api/v1/reports",
+        "/api/v1/retention",
+        "/api/v1/retention/run",
+        "/api/v1/schedules",
+        "/api/v1/schedules/{which}",
+        "/api/v1/schedules/{which}/pause",
+        "/api/v1/schedules/{which}/resume",
         "/api/v1/signals",
         "/api/v1/verify",
     ])  # fmt: skip

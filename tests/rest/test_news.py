@@ -51,7 +51,8 @@ async def test_a_signal_is_accepted(client: httpx.AsyncClient, coordinator: Fake
 async def test_a_monitor_is_told(client: httpx.AsyncClient, coordinator: FakeCoordinator) -> None:
     answer = await client.post("/reports", json={"monitor": "seen", "about": "vm:web1", "report": {"status": "UP"}})
     assert (answer.status_code, answer.json()) == (200, {"about": f"vm:{UUID(int=7)}"})
-    assert coordinator.asked == [{"monitor": "seen", "subject": Ref("vm", UUID(int=7)), "told": {"status": "UP"}}]
+    assert coordinator.asked == [{"monitor": "seen", "subject": Ref("vm", UUID(int=7)), "told": {"status": "UP"},
+                                  "by": "ann"}]  # fmt: skip
 
 
 async def test_a_question_is_shown_and_answered(client: httpx.AsyncClient, coordinator: FakeCoordinator) -> None:

@@ -4,10 +4,12 @@ import json
 from dataclasses import replace
 from uuid import UUID
 
+from interlock.model.actions import Action, job_ref
 from interlock.model.changes import Change, Record
 from interlock.model.failure import Cause, Failure
 from interlock.model.locks import LockMode
 from interlock.model.records import (
+    ActionRecord,
     CommandRecord,
     EntityRecord,
     EntityRefRecord,
@@ -21,6 +23,7 @@ from interlock.model.records import (
     TaskRecord,
 )
 from interlock.model.refs import Ref
+from interlock.model.schedules import Missed, ScheduleRecord
 from interlock.model.states import Outcome, Result, State, StepStatus, TaskState
 from interlock.store.database import Database
 from interlock.store.flush import flush
@@ -32,6 +35,7 @@ SECOND = 1_000_000
 FAILED_JOB, RUNNING_JOB = UUID(int=1), UUID(int=2)
 CHILD, TASK = UUID(int=21), UUID(int=22)
 LEFTOVER = UUID(int=31)
+SCHEDULE = UUID(int=71)
 STEP_VALIDATING, STEP_EXECUTING, STEP_FINALIZING = UUID(int=41), UUID(int=42), UUID(int=43)
 FAILED_STEP_EXECUTING, FAILED_STEP_FINALIZING = UUID(int=44), UUID(int=45)
 VM: Ref[object] = Ref("vm", UUID(int=51))
@@ -57,6 +61,7 @@ FAILURE = Failure(
 failed_job = JobRecord(
     FAILED_JOB, "disk.remove", "Remove disk d1", StepStatus.FAILED, "ticket-1", "ann", '{"disk":"d1"}',
     (DISK,), START, START + 3 * SECOND, START + 3 * SECOND, Result.FAILED, 40, "key-1", "digest", events=2,
+    schedule_id=SCHEDULE,
 )  # fmt: skip
 running_job = JobRecord(
     RUNNING_JOB, "vm.remove", "Remove VM web1", StepStatus.STARTED, "ticket-2", "ann", '{"vm":"web1"}',
@@ -122,10 +127,23 @@ entities = (
     EntityRecord(DISK, 1, 2, "d1", "ILLEGAL", 1, json.dumps({"name": "d1", "size": 1024})),
 )
 entity_ref = EntityRefRecord(VM, "disks", DISK)
+actions = (
+    ActionRecord(UUID(int=61), START, "ann", Action.JOB_SUBMIT, job_ref(FAILED_JOB), "ticket-1"),
+    ActionRecord(
+        UUID(int=62), START + 10 * SECOND, "ann", Action.JOB_SUBMIT, job_ref(RUNNING_JOB), "ticket-2", "it is old",
+        '{"a":1}', '{"a":2}',
+    ),
+)  # fmt: skip
+#: due every night at two, by the clocks of Berlin
+schedule = ScheduleRecord(
+    SCHEDULE, "nightly", "vm.remove", 2, '{"vm":"sealed"}', '{"vm":"web1"}', "ann", "ticket-3", START, START,
+    "0 2 * * *", "Europe/Berlin", Missed.RUN, 3600, next_at=START + 3600 * SECOND, last_job_id=FAILED_JOB, runs=1,
+    skipped=2, skipped_at=START, skipped_reason="it was late",
+)  # fmt: skip
 
 RECORDS: tuple[Record, ...] = (
     failed_job, running_job, failed_command, running_command, child, task, *steps, *events, leftover, *locks,
-    *entities, entity_ref,
+    *entities, entity_ref, *actions, schedule,
 )  # fmt: skip
 
 

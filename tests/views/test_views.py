@@ -255,9 +255,11 @@ def test_a_running_job_is_shown_whole(connection: Connection) -> None:
         "ended_at": None,
     }
     assert [each["seq"] for each in found.pop("events")] == [1, 2, 3]
+    assert [each["number"] for each in found.pop("actions")] == [2]
     assert found == {
         **RUNNING_SUMMARY,
         "idempotency_key": None,
+        "schedule_id": None,
         "parameters": {"vm": "web1"},
         "failure": None,
         "value": None,

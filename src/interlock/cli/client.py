@@ -46,6 +46,14 @@ class Client:
         """What the server answers to `body`. Raises Stop; Cut where the fate is open."""
         return self._send("POST", path, json={key: value for key, value in body.items() if value is not None})
 
+    def patch(self, path: str, body: Mapping[str, Any]) -> Any:
+        """As `post`, to change what is at `path`. Raises Stop; Cut where the fate is open."""
+        return self._send("PATCH", path, json={key: value for key, value in body.items() if value is not None})
+
+    def delete(self, path: str, **query: Any) -> Any:
+        """Removes what is at `path`. Raises Stop; Cut where the fate is open."""
+        return self._send("DELETE", path, params=query)
+
     def close(self) -> None:
         self._http.close()
 

@@ -8,12 +8,14 @@ from typing import Annotated
 import typer
 
 from interlock.cli import (
+    action_commands,
     agent_commands,
     control_commands,
     job_commands,
     limit_commands,
     news_commands,
     read_commands,
+    schedule_commands,
     server_commands,
     settle_commands,
 )
@@ -52,6 +54,8 @@ settle_commands.register(job_commands.jobs_group)
 news_commands.register(app, job_commands.jobs_group)
 limit_commands.register(app)
 read_commands.register(app)
+schedule_commands.register(app)
+action_commands.register(app)
 server_commands.register(app)
 agent_commands.register(app)
 

@@ -1,6 +1,7 @@
 """Looking: commands, entities, locks, leftovers, hosts, and whether the database is consistent."""
 
 import json
+import re
 import uuid
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -191,18 +192,27 @@ def verify(
         str | None,
         typer.Option(help="Read this file or URL itself, live or not, instead of asking the server."),
     ] = None,
+    digest: Annotated[
+        str | None, typer.Option(help="An action's digest that was noted before: it must still be there.")
+    ] = None,
     output: Output = None,
 ) -> None:
-    """Check every promise that the database can show. Exit code 1 where one is broken."""
+    """Check every promise that the database can show, and that no action of a person was changed or removed.
+
+    Prints the last action's digest: note it elsewhere, and name it later with --digest, for who can write to the
+    database could write the whole chain anew. Exit code 1 where a promise is broken.
+    """
+    if digest is not None and not re.fullmatch("[0-9a-f]{64}", digest):
+        raise Stop(Exit.USAGE, f"{digest!r} is no digest: 64 of 0-9 and a-f, as `interlock verify` printed it")
     context = of(ctx)
     if database is None:
-        found: Json = context.client.get("/verify")
+        found: Json = context.client.get("/verify", digest=digest)
     else:
         from interlock import app  # late: brings the database's code
 
         try:
             refuse_password(database)
-            found = app.verify_database(database)
+            found = app.verify_database(database, noted_digest=digest)
         except app.CannotServe as error:
             raise Stop(Exit.FAILED, str(error)) from None
     violations = found["violations"]
@@ -212,5 +222,8 @@ def verify(
         print_table([(each["number"], each["message"]) for each in violations], ("INVARIANT", "WHAT IS WRONG"))
     else:
         write("all invariants hold")
+        last = found["last_action"]
+        if last is not None:
+            write(f"last action {last['number']}, digest {last['digest']}")
     if violations:
         raise Stop(Exit.FAILED)

@@ -10,6 +10,7 @@ from interlock.cli.databases import refuse_password
 from interlock.cli.exits import Exit, Stop
 from interlock.cli.output import write
 from interlock.config import DEFAULT_CATALOG, ServeConfig
+from interlock.model.retention import DAYS_MAX
 
 STATE_DEFAULT = Path("interlock-state")
 State = Annotated[Path, typer.Option(help="The server's folder: database, keys, socket.")]
@@ -22,6 +23,7 @@ def register(app: typer.Typer) -> None:
         epilog=examples(
             "interlock serve",
             "interlock serve --state /var/lib/interlock --log-json",
+            "interlock serve --keep-succeeded 2 --keep host.scan=0.5 --archive /var/lib/interlock/archive",
             "interlock serve --database postgresql://interlock@db.example.org/interlock",
         ),
     )(serve)
@@ -53,6 +55,25 @@ def serve(
     group_commit: Annotated[
         int, typer.Option(help="How many flows' writes share a transaction at most.", min=1, max=4096)
     ] = 512,
+    keep_succeeded: Annotated[
+        float, typer.Option(help="For how many days jobs that succeeded are kept.", min=0, max=DAYS_MAX)
+    ] = 7.0,
+    keep_failed: Annotated[
+        float,
+        typer.Option(
+            help="For how many days jobs are kept that failed, were cancelled, or ended with leftovers or warnings.",
+            min=0,
+            max=DAYS_MAX,
+        ),
+    ] = 30.0,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COMMAND=DAYS", help="For how many days jobs of a command are kept, however they ended."),
+    ] = None,
+    archive: Annotated[
+        Path | None,
+        typer.Option(help="A folder: jobs are written there before they are removed, a file a day of JSON lines."),
+    ] = None,
 ) -> None:
     """Run the coordinator and answer on a Unix socket in the state folder; SIGTERM or Ctrl-C ends it."""
     from interlock import app  # late: everything hangs from it
@@ -61,9 +82,36 @@ def serve(
     if source is not None and source.name == "COMMANDLINE":
         refuse_password(database)
     try:
-        app.serve(ServeConfig(state, catalog, plain_hosts, log_json, poll, group_commit, database))
+        app.serve(
+            ServeConfig(
+                state,
+                catalog,
+                plain_hosts,
+                log_json,
+                poll,
+                group_commit,
+                database_url=database,
+                keep_succeeded_days=keep_succeeded,
+                keep_failed_days=keep_failed,
+                keep_days=dict(map(_days, keep or ())),
+                archive=archive,
+            )
+        )
     except app.CannotServe as error:
         raise Stop(Exit.FAILED, str(error)) from None
+
+
+def _days(word: str) -> tuple[str, float]:
+    name, equals, days = word.partition("=")
+    try:
+        found = float(days)
+    except ValueError:
+        found = -1.0
+    if not name or not equals or not 0 <= found <= DAYS_MAX:
+        raise Stop(
+            Exit.USAGE, f"--keep {word!r} is no COMMAND=DAYS; write it as host.scan=1, with 0 to {DAYS_MAX} days"
+        )
+    return name, found
 
 
 def host_certificate(

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from interlock.cli import action_commands
 from interlock.cli.output import clock, duration, plain, print_fields, print_table, write
 
 Json = Mapping[str, Any]  # an object of the API
@@ -64,6 +65,7 @@ def job(found: Json) -> None:
     if found["leftovers"]:
         write("\nleftovers:")
         leftovers(found["leftovers"])
+    _section("done by people", action_commands.rows(found["actions"]), action_commands.HEADINGS)
     events = [(each["seq"], clock(each["at"]), each["severity"], each["message"]) for each in found["events"]]
     _section("events", events, ("N", "AT (UTC)", "SEVERITY", "MESSAGE"))
 

@@ -1,5 +1,6 @@
 """Acceptance: a submitted command becomes a flow, or is refused whole before anything happened."""
 
+import json
 import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -8,10 +9,12 @@ from uuid import UUID
 
 from interlock.catalog import Catalog, refs_of
 from interlock.command import Command, CommandType
+from interlock.coordinator import auditing
 from interlock.coordinator.snapshot import Snapshot
 from interlock.core import narration
 from interlock.core.flow import Flow
 from interlock.ids import new_id
+from interlock.model.actions import Action, job_ref
 from interlock.model.calls import FORMERS_MAX, NO_CONTEXT, AfterPolicy, Context
 from interlock.model.errors import InvalidInput, KeyReused, Missing
 from interlock.model.layout import Options
@@ -53,6 +56,8 @@ class Submission:
     #: the job that it does once more, and why
     restart_of: UUID | None = None
     reason: str = ""
+    #: the schedule that begins it
+    schedule_id: UUID | None = None
 
 
 def submission(
@@ -98,8 +103,11 @@ def accept(
     title_of: Callable[[Command[Any], CommandRecord], str],
     now: int,
     added: Collection[Ref[Any]] = (),
+    *,
+    by_person: bool = True,
 ) -> CommandRecord:
     """Puts the flow command and its job into the flow's change set; `added` exist as soon as it is committed.
+    `by_person`: its user submits it, not a job or a schedule in their name.
 
     Raises InvalidInput, Missing, KeyReused, Repeated; then nothing has happened.
     """
@@ -112,7 +120,7 @@ def accept(
     if not submission.call:  # what the parts of one call come after is accepted with them
         _check_formers(snapshot, submission.after)
     refs = unique_refs(command)
-    _check_refs(snapshot, command, [ref for ref in refs if ref not in added])
+    check_refs(snapshot, command, [ref for ref in refs if ref not in added])
     kind = command.command_type
     record = CommandRecord(
         id=submission.flow_id,
@@ -155,6 +163,7 @@ def accept(
             priority=submission.priority,
             visible=kind.monitored and not kind.internal if monitored is None else monitored,
             restart_of=submission.restart_of,
+            schedule_id=submission.schedule_id,
         )
     )
     for id in submission.after:
@@ -162,14 +171,17 @@ def accept(
     narration.open_job(flow, submission.step_ids, now)
     if submission.restart_of is not None:
         _note_restart(flow, submission, now)
+    elif by_person and submission.schedule_id is None:
+        after = {"command": kind.name, "version": kind.version, "parameters": json.loads(flow.job.parameters_json)}
+        auditing.note(flow, Action.JOB_SUBMIT, submission.user, now, after=after)
     return record
 
 
 def _note_restart(flow: Flow, submission: Submission, now: int) -> None:
     wish = Wish(flow.id, submission.user, submission.reason)
     flow.add_event(now, "job_restarted", wish.words(f"job {submission.restart_of} is done once more"), user=wish.by)
-    former = Ref[Any]("job", submission.restart_of or flow.id)
-    flow.add_action(action(wish, "job.restart", former, now, flow.job.correlation_id, {}, {"job": str(flow.id)}))
+    former, correlation_id = job_ref(submission.restart_of or flow.id), flow.job.correlation_id
+    flow.add_action(action(wish, Action.JOB_RESTART, former, now, correlation_id, {}, {"job": str(flow.id)}))
 
 
 def _options(submission: Submission, kind: CommandType) -> Options:
@@ -198,7 +210,8 @@ def _check_key(snapshot: Snapshot, key: str, digest: str) -> None:
     raise Repeated(known.id)
 
 
-def _check_refs(snapshot: Snapshot, command: Command[Any], refs: Collection[Ref[Any]]) -> None:
+def check_refs(snapshot: Snapshot, command: Command[Any], refs: Collection[Ref[Any]]) -> None:
+    """Raises Missing where one of the refs names nothing."""
     snapshot.load(refs)
     missing = [str(ref) for ref in refs if snapshot.entity(ref) is None]
     if missing:

@@ -10,8 +10,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from interlock.catalog import Catalog, Resolve, Unreadable, reasons_of
 from interlock.clock import Clock
+from interlock.coordinator import auditing
 from interlock.coordinator.judging import planner_of
 from interlock.core.flow import Flow
+from interlock.model.actions import Action
 from interlock.model.errors import InvalidInput, Missing, NotAllowed, Refused
 from interlock.model.records import TaskRecord
 from interlock.model.replacing import replace
@@ -65,6 +67,8 @@ def answer(flow: Flow, given: Answer, catalog: Catalog, keyring: Keyring, clock:
     flow.put_task(replace(task, answer_json=json.dumps({"by": given.by, "answer": sealed})))
     words = f"{wait.question} {given.by} answered: {shown}"
     flow.add_event(clock.now_us(), "wait_answered", words, user=given.by, task_id=task.id, command_id=task.command_id)
+    after = {"task": str(task.id), "question": wait.question, "answer": json.loads(shown)}
+    auditing.note(flow, Action.WAIT_ANSWER, given.by, clock.now_us(), after=after)
 
 
 def questions(flow: Flow, catalog: Catalog) -> list[dict[str, Any]]:

@@ -33,6 +33,9 @@ class ChangeSet:
     later: list[Fact] = field(default_factory=list)
     #: flows that begin with this commit
     born: list[Flow] = field(default_factory=list)
+    #: ended jobs of which everything goes, and signals that go
+    erased: tuple[UUID, ...] = ()
+    erased_signals: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

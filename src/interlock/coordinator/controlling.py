@@ -14,11 +14,11 @@ from interlock.core import cancelling, pausing
 from interlock.core.flow import Flow
 from interlock.core.settling import Settlement
 from interlock.ids import new_id
+from interlock.model.actions import Action, job_ref
 from interlock.model.decisions import Decision
 from interlock.model.errors import InvalidInput, Missing, Refused
 from interlock.model.locks import PRIORITY_MAX
 from interlock.model.records import JobRecord, TaskRecord
-from interlock.model.refs import Ref
 from interlock.model.replacing import replace
 from interlock.model.wishes import Wish, action, checked
 from interlock.store.queries import jobs
@@ -40,12 +40,14 @@ class Controlling(Submitting):
         With `force` tasks that have not ended are abandoned: each is of unknown fate, and a leftover.
         """
         change: Change = cancelling.force if force else cancelling.cancel
-        await self._steer(job_id, "job.force" if force else "job.cancel", Wish(new_id(), by, reason, target), change)
+        await self._steer(
+            job_id, Action.JOB_FORCE if force else Action.JOB_CANCEL, Wish(new_id(), by, reason, target), change
+        )
 
     async def stop_tasks(self, job_id: UUID, *, by: str, reason: str = "", target: UUID | None = None) -> None:
         """Asks hosts to stop all tasks of a job, or of a command of it (`target`); its commands then end as they do
         when tasks fail."""
-        await self._steer(job_id, "job.stop", Wish(new_id(), by, reason, target), cancelling.stop_tasks)
+        await self._steer(job_id, Action.JOB_STOP, Wish(new_id(), by, reason, target), cancelling.stop_tasks)
 
     async def settle(
         self,
@@ -68,15 +70,15 @@ class Controlling(Submitting):
         def change(flow: Flow, wish: Wish, now: int) -> list[TaskRecord]:
             return settling.settle(flow, settlement, self.catalog, self._keyring, self._clock)
 
-        await self._steer(job_id, f"job.{decision}", Wish(new_id(), by, reason, command_id), change)
+        await self._steer(job_id, Action(f"job.{decision}"), Wish(new_id(), by, reason, command_id), change)
 
     async def pause(self, job_id: UUID, *, by: str, reason: str = "") -> None:
         """No part of the job that has not begun begins, until it is resumed."""
-        await self._steer(job_id, "job.pause", Wish(new_id(), by, reason), pausing.pause)
+        await self._steer(job_id, Action.JOB_PAUSE, Wish(new_id(), by, reason), pausing.pause)
 
     async def resume(self, job_id: UUID, *, by: str, reason: str = "") -> None:
         """A paused job goes on."""
-        await self._steer(job_id, "job.resume", Wish(new_id(), by, reason), pausing.resume)
+        await self._steer(job_id, Action.JOB_RESUME, Wish(new_id(), by, reason), pausing.resume)
 
     async def set_priority(self, job_id: UUID, priority: int, *, by: str, reason: str = "") -> None:
         """Also of what waits already (-10 to 10). Raises InvalidInput."""
@@ -86,7 +88,7 @@ class Controlling(Submitting):
         def change(flow: Flow, wish: Wish, now: int) -> None:
             pausing.prioritize(flow, priority, wish, now)
 
-        await self._steer(job_id, "job.priority", Wish(new_id(), by, reason), change)
+        await self._steer(job_id, Action.JOB_PRIORITY, Wish(new_id(), by, reason), change)
 
     async def set_visible(self, job_id: UUID, *, visible: bool, by: str, reason: str = "") -> None:
         """Whether lists show the job; it may have ended long ago."""
@@ -94,7 +96,7 @@ class Controlling(Submitting):
         def change(flow: Flow, wish: Wish, now: int) -> None:
             pausing.hide(flow, wish, now, visible=visible)
 
-        await self._steer(job_id, "job.show" if visible else "job.hide", Wish(new_id(), by, reason), change)
+        await self._steer(job_id, Action.JOB_SHOW if visible else Action.JOB_HIDE, Wish(new_id(), by, reason), change)
 
     async def restart(self, job_id: UUID, *, by: str, reason: str = "", idempotency_key: str | None = None) -> Job[Any]:
         """Does an ended job once more, as a new one: the same command, its parameters upgraded, with the same priority
@@ -114,7 +116,7 @@ class Controlling(Submitting):
         )  # fmt: skip
         return await self._accepted(replace(wanted, restart_of=job_id, reason=wish.reason))
 
-    async def _steer(self, job_id: UUID, what: str, wish: Wish, change: Change) -> None:
+    async def _steer(self, job_id: UUID, what: Action, wish: Wish, change: Change) -> None:
         """Writes the wish and its record into the flow, which then goes on."""
         self._check_works()
         checked(wish)
@@ -124,7 +126,7 @@ class Controlling(Submitting):
         def write(flow: Flow) -> None:
             before, now = _shown(flow, wish), self._clock.now_us()
             left[:] = change(flow, wish, now) or []
-            subject = Ref[Any]("job", job_id)
+            subject = job_ref(job_id)
             after = {**_shown(flow, wish), "target": wish.target and str(wish.target)}
             flow.add_action(action(wish, what, subject, now, flow.job.correlation_id, before, after))
 

@@ -12,20 +12,21 @@ from interlock.catalog import Catalog
 from interlock.clock import Clock, SystemClock
 from interlock.coordinator import answers, leftovers, outside, recovery
 from interlock.coordinator.change_set import ChangeSet
+from interlock.coordinator.cleaning import Cleaning
 from interlock.coordinator.closing import to_the_end
-from interlock.coordinator.limit_setting import LimitSetting
 from interlock.coordinator.settings import Settings
 from interlock.coordinator.snapshot import Snapshot
 from interlock.core.flow import Flow
 from interlock.ids import new_id
 from interlock.model.errors import Missing
 from interlock.model.refs import Ref
+from interlock.model.text import require_storable
 from interlock.secrets import Keyring
 from interlock.store.database import Database
 from interlock.store.queries import leftovers as stored_leftovers
 
 
-class Coordinator(LimitSetting):
+class Coordinator(Cleaning):
     """Opened by `open`; all methods are for its event loop."""
 
     @classmethod
@@ -83,14 +84,16 @@ class Coordinator(LimitSetting):
         await self._in_turn(lambda: self._engine.write(lambda snapshot, now: outside.signal(wanted, snapshot)))
         return wanted.id
 
-    async def report(self, monitor: str, subject: Ref[Any], told: Any) -> None:
-        """Tells a monitor what was observed of an entity; what it writes is committed when this returns.
+    async def report(self, monitor: str, subject: Ref[Any], told: Any, *, by: str = "") -> None:
+        """Tells a monitor what was observed of an entity, `by` a person or a program; what it
+        writes is committed when this returns.
         Raises InvalidInput, Missing, and Refused where the monitor does, or raises."""
         self._check_works()
+        require_storable("who tells", by)
         world, report = self._supervision.world, self.catalog.report(monitor, told, self._id_of)
 
         def make(snapshot: Snapshot, now: int) -> ChangeSet | None:
-            return outside.report(world, Flow(new_id()), monitor, subject, report, snapshot, now)
+            return outside.report(world, Flow(new_id()), monitor, subject, report, snapshot, now, by)
 
         await self._in_turn(lambda: self._engine.write(make))
 

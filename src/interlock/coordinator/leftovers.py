@@ -3,8 +3,10 @@
 from uuid import UUID
 
 from interlock.clock import Clock
+from interlock.coordinator import auditing
 from interlock.core.ending import untouchable
 from interlock.core.flow import Flow
+from interlock.model.actions import Action, leftover_ref
 from interlock.model.errors import Refused
 from interlock.model.replacing import replace
 from interlock.model.text import require_storable
@@ -33,3 +35,5 @@ def clear(flow: Flow, leftover_id: UUID, by: str, reason: str, clock: Clock) -> 
         now, "leftover_cleared", f"{leftover.reason}: cleared by {by}: {reason}", user=by,
         command_id=leftover.command_id, task_id=leftover.task_id,
     )  # fmt: skip
+    before = {"job": str(flow.id), "reason": leftover.reason, "refs": [str(ref) for ref in leftover.refs]}
+    auditing.note(flow, Action.LEFTOVER_CLEAR, by, now, subject=leftover_ref(leftover_id), reason=reason, before=before)

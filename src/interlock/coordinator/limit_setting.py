@@ -9,6 +9,7 @@ from interlock.coordinator.controlling import Controlling
 from interlock.coordinator.snapshot import Snapshot
 from interlock.core.flow import Flow
 from interlock.ids import new_id
+from interlock.model.actions import Action
 from interlock.model.changes import Change
 from interlock.model.errors import InvalidInput, Missing
 from interlock.model.limits import (
@@ -127,7 +128,7 @@ def _set(wanted: LimitRecord, wish: Wish, world: World, snapshot: Snapshot, now:
             Change(None, LimitUseRecord(id, wanted.key, flow_id, since))
             for id, flow_id, since in snapshot.running_commands(wanted.key.removeprefix(OF_COMMAND))
         ]
-    return _change_set(changes, wish, "limit.set", wanted.key, known, wanted, snapshot, now)
+    return _change_set(changes, wish, Action.LIMIT_SET, wanted.key, known, wanted, snapshot, now)
 
 
 def _remove(key: str, wish: Wish, world: World, snapshot: Snapshot, now: int) -> ChangeSet:
@@ -135,13 +136,13 @@ def _remove(key: str, wish: Wish, world: World, snapshot: Snapshot, now: int) ->
     if known is None:
         raise Missing(f"there is no limit {key}; `interlock limit list` lists them")
     changes = [Change(known, None), *(Change(use, None) for use in snapshot.all_uses(key))]
-    return _change_set(changes, wish, "limit.remove", key, known, None, snapshot, now)
+    return _change_set(changes, wish, Action.LIMIT_REMOVE, key, known, None, snapshot, now)
 
 
 def _change_set(
     changes: list[Change],
     wish: Wish,
-    what: str,
+    what: Action,
     key: str,
     known: LimitRecord | None,
     wanted: LimitRecord | None,

@@ -1,18 +1,20 @@
 """What is written from outside any flow: signals, and what monitors are told."""
 
+import json
 from typing import Any, TypeVar
 from uuid import UUID
 
 import structlog
 
 from interlock.command import Child, Command, TaskResult
+from interlock.coordinator import auditing
 from interlock.coordinator.change_set import ChangeSet, World
 from interlock.coordinator.linking import link_changes
 from interlock.coordinator.phase_db import PhaseDb
 from interlock.coordinator.runner import RAISED
 from interlock.coordinator.snapshot import Snapshot
 from interlock.core.flow import Flow
-from interlock.model.changes import Change
+from interlock.model.actions import Action, job_ref
 from interlock.model.errors import Bug, KeyReused, Missing, Refused
 from interlock.model.records import CommandRecord, EntityRecord, SignalRecord
 from interlock.model.refs import Ref
@@ -51,8 +53,12 @@ def signal(wanted: SignalRecord, snapshot: Snapshot) -> ChangeSet | None:
             raise Missing(f"there is no job {wanted.job_id}; `interlock jobs` lists them")
         if root.state is State.ENDED:
             raise Refused(f"job {wanted.job_id} has ended {root.result}; nothing of it waits for a signal any more")
-    changes = [Change(None, wanted)]
-    return ChangeSet(Flow(wanted.id), changes, set(), snapshot.reads, snapshot.link_reads, {})
+    flow = Flow(wanted.id)
+    flow.send_signal(wanted)
+    subject = job_ref(wanted.job_id) if wanted.job_id is not None else wanted.about or Ref("signal", wanted.id)
+    after = {"signal": str(wanted.id), "kind": wanted.kind, "data": json.loads(wanted.data_json)}
+    auditing.note(flow, Action.SIGNAL_SEND, wanted.by, wanted.accepted_at, subject=subject, after=after)
+    return ChangeSet(flow, flow.changes(), set(), snapshot.reads, snapshot.link_reads, {})
 
 
 class MonitorDb(PhaseDb):
@@ -82,9 +88,17 @@ class MonitorDb(PhaseDb):
 
 
 def report(
-    world: World, flow: Flow, monitor: str, subject: Ref[Any], told: Any, snapshot: Snapshot, now: int
+    world: World,
+    flow: Flow,
+    monitor: str,
+    subject: Ref[Any],
+    told: Any,
+    snapshot: Snapshot,
+    now: int,
+    by: str = "",
 ) -> ChangeSet | None:
-    """What the monitor writes; None: nothing. Raises Refused where it raises, and then nothing is written."""
+    """What the monitor writes; None: nothing. `by` is who observed it.
+    Raises Refused where it raises, and then nothing is written."""
     db = MonitorDb(flow, monitor, snapshot, world, now)
     try:
         world.catalog.monitors[monitor].reported(db, subject, told)
@@ -95,6 +109,7 @@ def report(
         _log.error("monitor_raised", monitor=monitor, subject=str(subject), exc_info=error)
         words = f"monitor {monitor} raised {type(error).__name__}: {error}; nothing was written, see the log"
         raise Refused(words) from error
+    auditing.note(flow, Action.REPORT_TELL, by, now, subject=subject, after={"monitor": monitor})
     if not flow.is_changed:
         return None
     links, bumps = link_changes(flow, world.catalog)

@@ -15,6 +15,7 @@ from interlock.coordinator.engine import Engine
 from interlock.coordinator.trials import CLAIMS_MAX
 from interlock.core import narration
 from interlock.core.flow import Flow
+from interlock.model.errors import Missing
 from interlock.model.records import CommandRecord
 from interlock.model.replacing import replace
 from interlock.model.states import State
@@ -47,9 +48,11 @@ def take_over(connection: Connection, engine: Engine, claimant: "Claimant") -> i
 
 
 def load(connection: Connection, flow_id: UUID) -> Flow:
-    """One flow from its rows; it must exist."""
-    [rows] = flows.load(connection, [flow_id])
-    return assembled(rows)
+    """One flow from its rows. Raises Missing where it has been removed."""
+    found = flows.load(connection, [flow_id])
+    if not found:
+        raise Missing(f"there is no job {flow_id} any more; `interlock jobs` lists them")
+    return assembled(found[0])
 
 
 def assembled(rows: FlowRows) -> Flow:

@@ -105,10 +105,11 @@ class Runner:
         id = self._flow.id
         self._decide(StartRefused(id, failure) if refused else NeverStarts(id, failure))
 
-    def _accept(self, flow: Flow, submission: Submission) -> CommandRecord:
+    def _accept(self, flow: Flow, submission: Submission, *, by_person: bool = True) -> CommandRecord:
         return accepting.accept(
             flow, submission, self._snapshot, self._world.catalog, self._world.keyring, self._title, self._now,
             added={ref for ref, change in self._flow.entities.items() if change.new is not None},
+            by_person=by_person,
         )  # fmt: skip
 
     def _begin_job(self, command: Command[Any]) -> UUID:
@@ -118,7 +119,7 @@ class Runner:
             self._world.catalog, command, correlation_id=job.correlation_id, user=job.user, priority=job.priority
         )
         flow = Flow(wanted.flow_id)
-        self._accept(flow, wanted)
+        self._accept(flow, wanted, by_person=False)
         self._born.append(flow)
         return flow.id
 

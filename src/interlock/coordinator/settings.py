@@ -5,6 +5,7 @@ from pathlib import Path
 
 from interlock.coordinator.watched import Patience
 from interlock.coordinator.writer import SETS_MAX
+from interlock.model.retention import Retention
 
 
 @dataclass(frozen=True)
@@ -19,5 +20,8 @@ class Settings:
     tls_dir: Path | None = None
     #: whether hosts on loopback may be reached without TLS
     plain_hosts: bool = False
+    #: how long ended jobs are kept, and the folder in which they are archived before they go
+    retention: Retention = field(default_factory=Retention)
+    archive_dir: Path | None = None
     #: the file with the key that seals secrets, made where there is none; None = where the database says
     key_file: Path | None = None

@@ -15,8 +15,21 @@ from interlock.model.limits import LimitTicketRecord, LimitUseRecord
 from interlock.model.locks import LockMode
 from interlock.model.records import CommandRecord, EntityRecord, JobRecord, SignalRecord
 from interlock.model.refs import Ref
+from interlock.model.retention import EndedJob
+from interlock.model.schedules import ScheduleRecord
 from interlock.model.states import Result
-from interlock.store.queries import entities, jobs, limits, locks, signals, tasks, tickets, waiting
+from interlock.store.queries import (
+    entities,
+    jobs,
+    limits,
+    locks,
+    retention,
+    schedules,
+    signals,
+    tasks,
+    tickets,
+    waiting,
+)
 from interlock.store.queries.limits import Waiter as LimitWaiter
 from interlock.store.queries.locks import HeldLock
 from interlock.store.queries.tasks import TaskOnRef
@@ -175,6 +188,26 @@ class Snapshot:
     def signal(self, id: UUID) -> SignalRecord | None:
         """The committed signal of that id."""
         return self._ask(signals.by_id, id)
+
+    def schedule(self, id: UUID) -> ScheduleRecord | None:
+        """The committed schedule of that id."""
+        return self._ask(schedules.by_id, id)
+
+    def ended(self, ids: Sequence[UUID]) -> list[EndedJob]:
+        """Those of the jobs that have ended, as committed."""
+        return self._ask(retention.ended, ids)
+
+    def referred_to(self) -> set[UUID]:
+        """The jobs to which something that has not ended refers."""
+        return self._ask(retention.referred_to)
+
+    def schedules_count(self) -> int:
+        """How many committed schedules there are."""
+        return self._ask(schedules.count)
+
+    def schedule_named(self, name: str) -> ScheduleRecord | None:
+        """The committed schedule of that name."""
+        return self._ask(schedules.by_name, name)
 
     def signals(
         self, kind: str, about: Ref[Any] | None, begun_after: int, passed: int, job_id: UUID

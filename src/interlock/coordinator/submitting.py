@@ -226,6 +226,17 @@ class Submitting:
         except ValueError:
             raise Missing(f"there is no {kind} {name!r}; `interlock entity {kind}` lists them") from None
 
+    def subject(self, text: str) -> Ref[Any]:
+        """What an action was done to, as a person named it: an entity as `named` takes it, or TYPE:ID of anything
+        else, also of what is gone. Raises InvalidInput, Missing."""
+        kind, _, name = text.partition(":")
+        if kind not in self.catalog.entities:
+            try:
+                return Ref(kind, UUID(name))
+            except ValueError:
+                pass
+        return self.named(text)
+
     def _from_input(self, name: str, parameters: Mapping[str, Any], version: int | None) -> Command[Any]:
         with self.reading() as connection:
 

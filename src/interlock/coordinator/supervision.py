@@ -11,6 +11,8 @@ from interlock.coordinator.acting import Acting
 from interlock.coordinator.change_set import World
 from interlock.coordinator.configured import ConfiguredLimits
 from interlock.coordinator.engine import Engine
+from interlock.coordinator.janitor import Janitor
+from interlock.coordinator.scheduling import Scheduling
 from interlock.coordinator.settings import Settings
 from interlock.coordinator.waiting import Waiting
 from interlock.coordinator.writer import Owner
@@ -54,6 +56,8 @@ class Supervision:
         self.engine: Engine
         self._owner: Owner
         self.acting: Acting
+        self.scheduling: Scheduling
+        self.janitor: Janitor
         self._supervisor: asyncio.Task[None] | None = None
         #: resolves with an error when no engine can be started any more
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -92,16 +96,22 @@ class Supervision:
             workers=settings.workers, sets_max=settings.sets_max,
         )  # fmt: skip
         self.acting.serve(self.engine)
+        self.scheduling = Scheduling(self._database, self.engine, self.world, self._clock)
+        self.janitor = Janitor(self._database, self.engine, self._clock, settings.retention, settings.archive_dir)
         self.engine.start()
         self._runs = True
         with self._database.reading() as connection:
             claimant = recovery.Claimant(self._catalog, self._keyring, self._clock, after_a_crash)
             count = recovery.take_over(connection, self.engine, claimant)
+        self.scheduling.start()
+        self.janitor.start()
         _log.info("engine_started", epoch=owner.epoch, flows_taken_over=count)
 
     async def _stop_engine(self) -> None:
         if self._runs:
             self._runs = False
+            await self.janitor.stop()
+            await self.scheduling.stop()
             await self.acting.stop()
             await self.engine.stop()
 

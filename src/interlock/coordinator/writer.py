@@ -20,6 +20,7 @@ from interlock.coordinator.work import Outcome, Work
 from interlock.model.errors import InterlockError, NameTaken, NotOwner
 from interlock.model.refs import Ref
 from interlock.store.database import Database
+from interlock.store.erasing import erase, erase_signals
 from interlock.store.flush import Conflict, flush
 from interlock.store.queries import engines, entities
 
@@ -188,6 +189,11 @@ class Writer(threading.Thread):
     def _flush(self, works: Sequence[Work]) -> None:
         sets = [work.change_set for work in works if work.change_set is not None]
         flush(self._connection, [change for each in sets for change in each.changes])
+        for each in sets:
+            if each.erased:
+                erase(self._connection, each.erased)
+            if each.erased_signals:
+                erase_signals(self._connection, each.erased_signals)
         bumps: set[Ref[Any]] = {ref for each in sets for ref in each.bumps}
         if bumps:
             entities.raise_links(self._connection, bumps)

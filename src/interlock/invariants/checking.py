@@ -6,7 +6,7 @@ from itertools import islice
 
 from sqlalchemy import Connection
 
-from interlock.invariants import endings, holding, ordering, present, showing, stopping
+from interlock.invariants import actions, endings, holding, ordering, present, showing, stopping
 
 #: how many violations of one invariant are told
 TOLD_MAX = 100
@@ -38,13 +38,19 @@ CHECKS: tuple[tuple[int, str, Callable[[Connection], Iterator[str]]], ...] = (
     (20, "progress is within its bounds", showing.progress_out_of_bounds),
     (21, "a flow's events have no gap", showing.event_gaps),
     (22, "one correlation id per flow", present.correlation_differs),
+    (24, "every change by a person is in the audit log", actions.not_as_done),
 )
 
 
-def check(connection: Connection) -> list[Violation]:
-    """Everything in the database that breaks an invariant, in the order of their numbers.
+def check(connection: Connection, *, noted_digest: str | None = None) -> list[Violation]:
+    """Everything in the database that breaks an invariant, in the order of their numbers. `noted_digest` is that of
+    an action, noted elsewhere before, which must still be there.
 
     Reads only, within the connection's transaction: on a live database it sees one committed state. Tells
     at most TOLD_MAX violations of each invariant.
     """
-    return [Violation(number, message) for number, _, find in CHECKS for message in islice(find(connection), TOLD_MAX)]
+    found = [Violation(number, message) for number, _, find in CHECKS for message in islice(find(connection), TOLD_MAX)]
+    if noted_digest is not None and not actions.digest_is_known(connection, noted_digest):
+        words = f"no action has the digest {noted_digest}: what was written up to it has been changed since"
+        found.append(Violation(24, words))
+    return found

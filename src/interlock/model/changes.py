@@ -20,6 +20,7 @@ from interlock.model.records import (
     TaskRecord,
     TicketRecord,
 )
+from interlock.model.schedules import ScheduleRecord
 
 Record: TypeAlias = (
     CommandRecord
@@ -28,6 +29,7 @@ Record: TypeAlias = (
     | StepRecord
     | EventRecord
     | ActionRecord
+    | ScheduleRecord
     | LockRecord
     | TicketRecord
     | FormerRecord

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID, uuid5
 
+from interlock.model.actions import Action
 from interlock.model.calls import AfterPolicy
 from interlock.model.layout import Options, options_of
 from interlock.model.locks import LockMode, LockScope
@@ -318,7 +319,7 @@ class ActionRecord:
     id: UUID
     at: int
     by: str
-    what: str
+    what: Action
     subject: Ref[Any]
     correlation_id: str | None = None
     reason: str | None = None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from interlock.model.actions import Action
 from interlock.model.errors import Refused
 from interlock.model.records import ActionRecord
 from interlock.model.refs import Ref
@@ -43,7 +44,7 @@ def checked(wish: Wish) -> Wish:
 
 def action(
     wish: Wish,
-    what: str,
+    what: Action,
     subject: Ref[Any],
     now: int,
     correlation_id: str | None,

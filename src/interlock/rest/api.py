@@ -6,7 +6,17 @@ import pwd
 
 from fastapi import FastAPI
 
-from interlock.rest import control_routes, errors, job_routes, limit_routes, news_routes, plan_routes, read_routes
+from interlock.rest import (
+    action_routes,
+    control_routes,
+    errors,
+    job_routes,
+    limit_routes,
+    news_routes,
+    plan_routes,
+    read_routes,
+    schedule_routes,
+)
 from interlock.rest.contract import Commands, Coordinating
 from interlock.rest.correlation import Correlation
 from interlock.rest.reading import Reading
@@ -37,6 +47,8 @@ def create_app(coordinator: Coordinating, *, catalog: Commands, user: str | None
     app.include_router(news_routes.router(coordinator, who), prefix=PREFIX)
     app.include_router(limit_routes.router(coordinator, reading, who), prefix=PREFIX)
     app.include_router(plan_routes.router(coordinator), prefix=PREFIX)
+    app.include_router(schedule_routes.router(coordinator, reading, who), prefix=PREFIX)
+    app.include_router(action_routes.router(coordinator, reading, who), prefix=PREFIX)
     app.include_router(read_routes.router(coordinator, catalog, reading, who), prefix=PREFIX)
     return app
 

@@ -12,6 +12,7 @@ from interlock.coordinator.preview import Preview
 from interlock.model.calls import AfterPolicy, CallOrder
 from interlock.model.decisions import Decision
 from interlock.model.refs import Ref
+from interlock.model.schedules import Missed
 
 
 class Accepted(Protocol):
@@ -22,6 +23,12 @@ class Accepted(Protocol):
 
     @property
     def repeated(self) -> bool: ...
+
+
+class Cleaned(Protocol):
+    """What retention removes, and what it keeps."""
+
+    def to_json(self) -> dict[str, Any]: ...
 
 
 class Commands(Protocol):
@@ -69,6 +76,8 @@ class Coordinating(Protocol):
 
     def named(self, text: str) -> Ref[Any]: ...
 
+    def subject(self, text: str) -> Ref[Any]: ...
+
     async def signal(
         self,
         kind: str,
@@ -80,7 +89,7 @@ class Coordinating(Protocol):
         signal_id: UUID | None = None,
     ) -> UUID: ...
 
-    async def report(self, monitor: str, subject: Ref[Any], told: Any) -> None: ...
+    async def report(self, monitor: str, subject: Ref[Any], told: Any, *, by: str = "") -> None: ...
 
     async def answer(
         self, job_id: UUID, form: Any, *, by: str, holds: Container[str], task_id: UUID | None = None
@@ -136,5 +145,35 @@ class Coordinating(Protocol):
     async def remove_limit(self, key: str, *, by: str, reason: str = "") -> None: ...
 
     async def clear_leftover(self, leftover_id: UUID, *, by: str, reason: str) -> None: ...
+
+    async def schedule_input(
+        self, name: str, command: str, parameters: Mapping[str, Any], *, version: int | None = None, **options: Any
+    ) -> UUID: ...
+
+    async def change_schedule(
+        self,
+        which: str,
+        *,
+        by: str,
+        reason: str = "",
+        cron: str | None = None,
+        at: str | None = None,
+        zone: str | None = None,
+        missed: Missed | None = None,
+        late_s_max: int | None = None,
+        priority: int | None = None,
+    ) -> None: ...
+
+    async def pause_schedule(self, which: str, *, by: str, reason: str = "") -> None: ...
+
+    async def resume_schedule(self, which: str, *, by: str, reason: str = "") -> None: ...
+
+    async def remove_schedule(self, which: str, *, by: str, reason: str = "") -> None: ...
+
+    def retention(self) -> dict[str, Any]: ...
+
+    def would_go(self) -> Cleaned: ...
+
+    async def clean(self, *, by: str = "", limit_s: float = ...) -> Cleaned: ...
 
     def hosts(self) -> list[dict[str, Any]]: ...

@@ -58,7 +58,7 @@ def router(coordinator: Coordinating, user: str) -> APIRouter:
         """Tells a monitor what was observed; what it writes is committed when this answers."""
         wanted = await read(request, Reporting)
         subject = coordinator.named(wanted.about)
-        await coordinator.report(wanted.monitor, subject, wanted.report)
+        await coordinator.report(wanted.monitor, subject, wanted.report, by=user)
         return as_json({"about": str(subject)})
 
     @routes.get("/jobs/{job_id}/questions", dependencies=_NO_QUERY)

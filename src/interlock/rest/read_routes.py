@@ -1,4 +1,4 @@
-"""Everything but jobs: commands, entities, locks, leftovers, hosts, and the check of the database."""
+"""Everything but jobs: commands, entities, locks, leftovers, hosts."""
 
 import inspect
 from collections.abc import Callable
@@ -10,7 +10,6 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection
 
-from interlock import invariants
 from interlock.command import Command
 from interlock.model.errors import Missing
 from interlock.model.refs import Ref
@@ -61,7 +60,6 @@ def router(coordinator: Coordinating, catalog: Commands, reading: Reading, user:
 
     _simple(routes, "/locks", reading, locks.held, "Who holds what, longest held first.")
     _simple(routes, "/leftovers", reading, leftovers.still_open, "What flows could not clean, still open.")
-    _simple(routes, "/verify", reading, _verify, "Every promise that the database can show, checked.")
 
     @routes.post(
         "/leftovers/{leftover_id}/clear",
@@ -122,8 +120,3 @@ def _entity(connection: Connection, type: str, name: str) -> Json | None:
         return found
     id = entities.named(connection, type, name)
     return None if id is None else entities.one(connection, Ref(type, id))
-
-
-def _verify(connection: Connection) -> Json:
-    found = invariants.check(connection)
-    return {"violations": [{"number": each.number, "message": each.message} for each in found]}

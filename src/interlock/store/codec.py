@@ -31,6 +31,7 @@ from interlock.model.records import (
     TicketRecord,
 )
 from interlock.model.refs import Ref
+from interlock.model.schedules import ScheduleRecord
 from interlock.store import tables
 from interlock.store.fields import Field, Kind
 from interlock.store.types import positions_text, refs_text
@@ -62,6 +63,7 @@ MAPPED: Mapping[type, Mapped] = {
         Mapped(StepRecord, tables.step, ("id",), tables.step_subject_entity),
         Mapped(EventRecord, tables.audit_log, ("flow_id", "seq")),
         Mapped(ActionRecord, tables.actions, ("id",)),
+        Mapped(ScheduleRecord, tables.schedules, ("id",)),
         Mapped(LeftoverRecord, tables.leftovers, ("id",)),
         Mapped(LockRecord, tables.entity_locks, ("ref", "flow_id")),
         Mapped(TicketRecord, tables.lock_tickets, ("command_id", "ref")),

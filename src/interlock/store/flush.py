@@ -44,7 +44,8 @@ from interlock.model.records import (
     TicketRecord,
 )
 from interlock.model.refs import Ref
-from interlock.store import tables
+from interlock.model.schedules import ScheduleRecord
+from interlock.store import chain, tables
 from interlock.store.codec import KEY_OF, MAPPED, VALUES_OF, Row, columns_of, row_function
 from interlock.store.fields import Kind
 from interlock.store.statements import compiled
@@ -55,6 +56,7 @@ Pair = tuple[Record | None, Record | None]
 INSERT_ORDER: tuple[type, ...] = (
     EntityRecord,
     EntityRefRecord,
+    ScheduleRecord,
     JobRecord,
     CommandRecord,
     TaskRecord,
@@ -153,6 +155,9 @@ class _Writing:
     def insert(self, record: type, records: list[Record]) -> None:
         if not records:
             return
+        if record is ActionRecord:
+            self._insert_actions(records)
+            return
         if record is CommandRecord or record is StepRecord:
             records = _parents_first(records)
         mapped = MAPPED[record]
@@ -166,6 +171,16 @@ class _Writing:
             raise
         if mapped.refs_table is not None:
             self._insert_refs(mapped.refs_table, records)
+
+    def _insert_actions(self, records: list[Any]) -> None:
+        """Each follows the one before it, in the chain that chain.py keeps."""
+        mapped = MAPPED[ActionRecord]
+        columns = columns_of(mapped.fields)
+        row = row_function(ActionRecord, tuple(("n", field.name) for field in mapped.fields), self._dialect.name)
+        linked = list(chain.links(self._connection, records))
+        rows = [(number, *row(None, new), digest) for new, (number, digest) in zip(records, linked, strict=True)]
+        self._execute(_insert(mapped.table, ("number", *columns, "digest"), self._dialect), rows)
+        chain.note_last(self._connection, linked[-1])
 
     def _insert_refs(self, table: Table, records: list[Any]) -> None:
         if self._dialect.name == "sqlite":

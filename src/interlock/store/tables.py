@@ -39,6 +39,7 @@ from interlock.model.records import (
     TaskRecord,
     TicketRecord,
 )
+from interlock.model.schedules import ScheduleRecord
 from interlock.store.fields import Field, fields_of
 from interlock.store.types import Id, Text
 
@@ -60,6 +61,7 @@ FIELDS: dict[type, tuple[Field, ...]] = {
     LimitTicketRecord: fields_of(LimitTicketRecord),
     SignalRecord: fields_of(SignalRecord),
     ActionRecord: fields_of(ActionRecord),
+    ScheduleRecord: fields_of(ScheduleRecord),
     SnapshotRecord: fields_of(SnapshotRecord),
     LeftoverRecord: fields_of(LeftoverRecord, refs_inside=True),
     EntityRecord: fields_of(EntityRecord, bare_ref=True),
@@ -142,6 +144,7 @@ job = _table(
     UniqueConstraint("idempotency_key"),
     Index("job_by_start", "started_at"),
     Index("job_by_change", "change_no"),
+    Index("job_by_end", "ended_at", "id", **_where("ended_at IS NOT NULL")),
     Index("job_by_origin", "restart_of", **_where("restart_of IS NOT NULL")),
     Index("job_by_schedule", "schedule_id", "started_at", **_where("schedule_id IS NOT NULL")),
     Index("job_unfinished", "started_at", "id", **_where("ended_at IS NULL")),
@@ -258,15 +261,36 @@ signals = Table(
 actions = Table(
     "actions",
     metadata,
-    Column("number", BigInteger().with_variant(Integer(), "sqlite"), primary_key=True, autoincrement=True),
+    # given by chain.py, without a gap
+    Column("number", BigInteger(), primary_key=True, autoincrement=False),
     *(
         Column(column, kind, nullable=field.nullable)
         for field in FIELDS[ActionRecord]
         for column, kind in field.columns
     ),
+    Column("digest", Text(), nullable=False),
     UniqueConstraint("id"),
     Index("actions_by_subject", "subject_type", "subject_id", "number"),
-    sqlite_autoincrement=True,
+    Index("actions_by_person", "by", "number"),
+)
+#: the last action as it was written; `since`: what is older than that time was done before there was a chain
+actions_head = Table(
+    "actions_head",
+    metadata,
+    Column("id", BigInteger(), primary_key=True, autoincrement=False),
+    Column("number", BigInteger(), nullable=False),
+    Column("digest", Text(), nullable=False),
+    Column("since", BigInteger(), nullable=False),
+    CheckConstraint("id = 1", name="actions_head_alone"),
+)
+
+schedules = _table(
+    "schedules",
+    ScheduleRecord,
+    UniqueConstraint("name"),
+    Index("schedules_by_time", "next_at", **_where("next_at IS NOT NULL")),
+    key=("id",),
+    checks={"counters": "runs >= 0 AND skipped >= 0 AND late_s_max >= 0"},
 )
 
 leftovers = _table(

@@ -1,4 +1,4 @@
-"""One job, whole: steps, commands, tasks, failure, result, leftovers, locks, events."""
+"""One job, whole: steps, commands, tasks, failure, result, leftovers, locks, what people did, events."""
 
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -11,7 +11,7 @@ from interlock.model.failure import Failure
 from interlock.model.records import CommandRecord, JobRecord, StepRecord, TaskRecord
 from interlock.model.states import StepStatus
 from interlock.store.tables import async_tasks, command_entities, job, step
-from interlock.views import events, formers, leftovers, locks
+from interlock.views import actions, events, formers, leftovers, locks
 from interlock.views.jobs import summaries
 from interlock.views.loading import records
 from interlock.views.words import Json, moment, refs, text, value
@@ -40,6 +40,7 @@ def one(connection: Connection, job_id: UUID) -> Json | None:
         "tasks": [_task(each) for each in tasks],
         "locks": locks.of_job(connection, job_id),
         "after": formers.of_job(connection, job_id),
+        "actions": actions.of_job(connection, job_id),
         "events": events.last(connection, job_id),
     }
 
@@ -55,6 +56,7 @@ def brief(connection: Connection, job_id: UUID) -> Json | None:
     return {
         **summaries(connection, found)[0],
         "idempotency_key": record.idempotency_key,
+        "schedule_id": text(record.schedule_id),
         "parameters": value(record.parameters_json),
         "steps": _steps(connection, record),
         "failure": _failure(root[0].failure_json) if root else None,

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from interlock.store.migrations.v0003 import limiting
+from interlock.store.migrations.v0003 import actions, limiting, schedules
 from interlock.store.types import Id, Text
 
 revision = "0003"
@@ -18,7 +18,8 @@ def upgrade() -> None:
     for column in ("stopped_by", "asking", "skipped_by"):
         op.add_column("command_entities", sa.Column(column, Text()))
     op.add_column("async_tasks", sa.Column("stopped_by", Text()))
-    _create_actions()
+    actions.create()
+    schedules.create()
     limiting.create_formers()
     limiting.create_limits()
     limiting.create_uses()
@@ -33,26 +34,8 @@ def _change_jobs() -> None:
     if op.get_context().dialect.name != "sqlite":
         op.alter_column("job", "change_no", server_default=None)
     op.create_index("job_by_change", "job", ["change_no"], unique=False)
+    ended = sa.text("ended_at IS NOT NULL")
+    op.create_index("job_by_end", "job", ["ended_at", "id"], unique=False, sqlite_where=ended, postgresql_where=ended)
     for name, columns in (("job_by_origin", ["restart_of"]), ("job_by_schedule", ["schedule_id", "started_at"])):
         where = sa.text(f"{columns[0]} IS NOT NULL")
         op.create_index(name, "job", columns, unique=False, sqlite_where=where, postgresql_where=where)
-
-
-def _create_actions() -> None:
-    op.create_table(
-        "actions",
-        sa.Column("number", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True, autoincrement=True),
-        sa.Column("id", Id(), nullable=False),
-        sa.Column("at", sa.BigInteger(), nullable=False),
-        sa.Column("by", Text(), nullable=False),
-        sa.Column("what", Text(), nullable=False),
-        sa.Column("subject_type", Text(), nullable=False),
-        sa.Column("subject_id", Id(), nullable=False),
-        sa.Column("correlation_id", Text(), nullable=True),
-        sa.Column("reason", Text(), nullable=True),
-        sa.Column("before_json", Text(), nullable=True),
-        sa.Column("after_json", Text(), nullable=True),
-        sa.UniqueConstraint("id"),
-        sqlite_autoincrement=True,
-    )
-    op.create_index("actions_by_subject", "actions", ["subject_type", "subject_id", "number"], unique=False)

@@ -1,0 +1,36 @@
+"""The archive of removed jobs: a file a day of JSON lines, each with all that belonged to one job.
+
+A line is on disk before its job is erased. A crash in between archives the job a second time, and loses none.
+"""
+
+import json
+import os
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+
+def append(folder: Path, lines: Iterable[dict[str, Any]], now: int) -> None:
+    """Adds lines to the file of the day, durably. Raises OSError."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = folder / datetime.fromtimestamp(now / 1e6, UTC).strftime("%Y-%m-%d.jsonl")
+    is_new = not path.exists()
+    text = "".join(json.dumps(line, ensure_ascii=False, default=str, separators=(",", ":")) + "\n" for line in lines)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "ab") as file:
+        if file.tell() and os.pread(descriptor, 1, file.tell() - 1) != b"\n":  # a crash cut the last line
+            file.write(b"\n")
+        file.write(text.encode())
+        file.flush()
+        os.fsync(descriptor)
+    if is_new:
+        _fsync_folder(folder)
+
+
+def _fsync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

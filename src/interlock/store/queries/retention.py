@@ -1,0 +1,78 @@
+"""Ended jobs in the order of their ends, what refers to them, and signals that nobody needs any more."""
+
+import re
+from collections.abc import Iterator, Sequence
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, or_, select
+
+from interlock.model.retention import EndedJob
+from interlock.model.waits import wait_of
+from interlock.store.tables import async_tasks, command_entities, entity_locks, job, leftovers, signals
+
+#: where a page of ended jobs begins: the end and the id of the last of the page before
+Place = tuple[int, UUID]
+
+_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def ended_before(connection: Connection, before: int, after: Place | None, limit: int) -> list[EndedJob]:
+    """The jobs that ended before a time, the longest ended first, beyond a place."""
+    where: list[ColumnElement[bool]] = [job.c.ended_at.is_not(None), job.c.ended_at <= before]
+    if after is not None:
+        ended_at, id = after
+        where += [job.c.ended_at >= ended_at, or_(job.c.ended_at > ended_at, job.c.id > id)]
+    return _ended(connection, _query().where(*where).order_by(job.c.ended_at, job.c.id).limit(limit))
+
+
+def ended(connection: Connection, ids: Sequence[UUID]) -> list[EndedJob]:
+    """Those of the jobs that have ended."""
+    return _ended(connection, _query().where(job.c.id.in_(ids), job.c.ended_at.is_not(None)))
+
+
+def _query() -> Select[tuple[object, ...]]:
+    root = command_entities
+    is_open = exists().where(leftovers.c.flow_id == job.c.id, leftovers.c.cleared_at.is_(None))
+    is_uncleared = exists().where(
+        async_tasks.c.flow_id == job.c.id,
+        async_tasks.c.state.in_(["Ended", "ClearFailed"]),
+        async_tasks.c.host_id.is_not(None),
+    )
+    return select(
+        job.c.id, job.c.action, job.c.result, job.c.ended_at, job.c.updated_at,
+        and_(~root.c.has_leftovers, ~root.c.has_warnings).label("is_clean"), is_open.label("is_open"),
+        is_uncleared.label("is_uncleared"), exists().where(entity_locks.c.flow_id == job.c.id).label("has_locks"),
+    ).join(root, root.c.id == job.c.id)  # fmt: skip
+
+
+def _ended(connection: Connection, query: Select[tuple[object, ...]]) -> list[EndedJob]:
+    rows: Sequence[Row[tuple[object, ...]]] = connection.execute(query).all()
+    return [
+        EndedJob(row.id, row.action, row.result, row.ended_at, row.updated_at, bool(row.is_clean), bool(row.is_open),
+                 bool(row.is_uncleared), bool(row.has_locks))
+        for row in rows
+    ]  # fmt: skip
+
+
+def referred_to(connection: Connection) -> set[UUID]:
+    """The jobs after which something that has not ended comes, or for whose ends it waits."""
+    command = command_entities
+    options = select(command.c.options_json).where(command.c.state != "ENDED", command.c.options_json.contains("after"))
+    return {UUID(id) for text in [*connection.scalars(options), *_open_waits(connection)] for id in _ID.findall(text)}
+
+
+def _open_waits(connection: Connection) -> Iterator[str]:
+    task = async_tasks
+    unfinished = select(job.c.id).where(job.c.ended_at.is_(None))
+    is_open = and_(task.c.flow_id.in_(unfinished), task.c.outcome.is_(None), task.c.wait_json.is_not(None))
+    return iter(connection.scalars(select(task.c.wait_json).where(is_open)).all())
+
+
+def old_signals(connection: Connection, before: int, limit: int) -> list[int]:
+    """The numbers of signals that were addressed to nobody and accepted before a time, the first first; not those that
+    a wait that has not ended may still take."""
+    needed = [wait.begun_after for text in _open_waits(connection) if (wait := wait_of(text)).signal is not None]
+    where = [signals.c.job_id.is_(None), signals.c.accepted_at <= before]
+    if needed:
+        where.append(signals.c.number <= min(needed))
+    return list(connection.scalars(select(signals.c.number).where(*where).order_by(signals.c.number).limit(limit)))
