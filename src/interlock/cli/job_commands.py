@@ -33,7 +33,6 @@ def register(app: typer.Typer) -> None:
             "interlock run host.add name=h1 address=127.0.0.1 port:=54321 --correlation-id ticket-42",
         ),
     )(run)
-    app.command("jobs", epilog=examples("interlock jobs --status FAILED", "interlock -o json jobs --limit 5"))(jobs)
     app.add_typer(jobs_group, name="job")
 
 
@@ -125,19 +124,6 @@ def _submit(client: Client, body: dict[str, Any]) -> Any:
                     f"--idempotency-key {body['idempotency_key']} to find out without running it twice",
                 ) from None
             time.sleep(RESEND_EVERY_S)
-
-
-def jobs(
-    ctx: typer.Context,
-    status: Annotated[str | None, typer.Option(help="PENDING, STARTED, FINISHED, FAILED, ABORTED or UNKNOWN.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=200, help="How many, newest first.")] = 20,
-    before: Annotated[uuid.UUID | None, typer.Option(help="Only jobs older than this one.")] = None,
-    output: Output = None,
-) -> None:
-    """List jobs, newest first."""
-    context = of(ctx)
-    found = context.client.get("/jobs", status=status, limit=limit, before=before and str(before))
-    print_json(found) if context.wants_json(output) else show.jobs(found["jobs"])
 
 
 @jobs_group.command("show", epilog=examples("interlock job show 0192f0c1-7a3e-7c41-9d5e-3f1b2a4c5d6e"))

@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from interlock.cli import agent_commands, job_commands, news_commands, read_commands, server_commands, settle_commands
+from interlock.cli import (
+    agent_commands,
+    job_commands,
+    news_commands,
+    read_commands,
+    search_commands,
+    server_commands,
+    settle_commands,
+)
 from interlock.cli.context import SOCKET_DEFAULT, Context
 from interlock.cli.exits import Exit, Stop
 from interlock.cli.output import Format, complain
@@ -41,6 +49,7 @@ job_commands.register(app)
 settle_commands.register(job_commands.jobs_group)
 news_commands.register(app, job_commands.jobs_group)
 read_commands.register(app)
+search_commands.register(app)
 server_commands.register(app)
 agent_commands.register(app)
 

@@ -6,7 +6,7 @@ import pwd
 
 from fastapi import FastAPI
 
-from interlock.rest import errors, job_routes, news_routes, plan_routes, read_routes
+from interlock.rest import errors, job_routes, news_routes, plan_routes, read_routes, search_routes
 from interlock.rest.contract import Commands, Coordinating
 from interlock.rest.correlation import Correlation
 from interlock.rest.reading import Reading
@@ -32,6 +32,7 @@ def create_app(coordinator: Coordinating, *, catalog: Commands, user: str | None
     errors.install(app)
     who = user if user is not None else _process_user()
     reading = Reading(coordinator)
+    app.include_router(search_routes.router(catalog, reading), prefix=PREFIX)
     app.include_router(job_routes.router(coordinator, reading, app.state.stopping, who), prefix=PREFIX)
     app.include_router(news_routes.router(coordinator, who), prefix=PREFIX)
     app.include_router(plan_routes.router(coordinator), prefix=PREFIX)

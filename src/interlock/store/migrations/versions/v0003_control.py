@@ -3,6 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
+from interlock.store.migrations.v0003 import searching
 from interlock.store.types import Id, Text
 
 revision = "0003"
@@ -18,6 +19,8 @@ def upgrade() -> None:
         op.add_column("command_entities", sa.Column(column, Text()))
     op.add_column("async_tasks", sa.Column("stopped_by", Text()))
     _create_actions()
+    searching.create_indexes()
+    searching.create_former_entities()
 
 
 def _change_jobs() -> None:

@@ -1,0 +1,1 @@
+"""The parts of version 3; once released, never edited."""
