@@ -191,7 +191,7 @@ async_tasks = _table(
     Index("async_tasks_by_command", "command_id"),
     Index("async_tasks_by_flow", "flow_id"),
     Index("async_tasks_uncleared", "state", **_where("state IN ('Ended', 'ClearFailed')")),
-    Index("async_tasks_by_host", "host_id", "flow_id", **_where("host_id IS NOT NULL")),
+    Index("async_tasks_by_host", "host_type", "host_id", "flow_id", **_where("host_id IS NOT NULL")),
     Index("async_tasks_by_undone", "undoes", **_where("undoes IS NOT NULL")),
     key=("id",),
     foreign={

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from sqlalchemy import Connection, case, not_
+from sqlalchemy import Connection, case, literal
 
 from interlock.model.records import JobRecord
 from interlock.model.states import Result, StepStatus
@@ -27,6 +27,7 @@ from interlock.views.words import Json
 
 _job = job.c
 _STATUSES = tuple(status.value for status in StepStatus if status is not StepStatus.NOT_STARTED)
+_hidden = case((_job.visible, literal(False)), else_=literal(True))
 _SELDOM = ("FAILED", "ABORTED", "UNKNOWN")
 
 FIELDS: tuple[Field | Subject, ...] = (
@@ -45,7 +46,7 @@ FIELDS: tuple[Field | Subject, ...] = (
     Field("progress", Kind.NUMBER, _job.progress, "in percent"),
     Field("attention", Kind.TEXT, _job.attention, "why it needs a person", nullable=True),
     Field("paused", Kind.TEXT, case((_job.ended_at.is_(None), _job.paused_by)), "who paused it", nullable=True),
-    Field("hidden", Kind.FLAG, not_(_job.visible), "what is left out unless one asks for it"),
+    Field("hidden", Kind.FLAG, _hidden, "what is left out unless one asks for it"),
     Field("restart_of", Kind.ID, _job.restart_of, "the job that it does once more", nullable=True),
     Field("schedule", Kind.ID, _job.schedule_id, "the schedule that began it", nullable=True),
     Subject(

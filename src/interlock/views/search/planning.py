@@ -22,11 +22,13 @@ Conjunction: TypeAlias = tuple[Atom, ...]
 
 @dataclass(frozen=True, eq=False)
 class Branch:
-    """One source, and the condition by which it is asked; `bounds` narrow a walk in its own order."""
+    """One source, and the condition by which it is asked; `bounds` narrow a walk in its own order. `otherwise` is what
+    is walked through where the source has more rows than can be sorted."""
 
     source: Source
     atom: Atom | None
     bounds: tuple[Atom, ...] = ()
+    otherwise: "tuple[Branch, ...]" = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +57,7 @@ def plan(
     branches: list[Branch] = []
     for conjunction in _alternatives(meant) if meant is not None else [()]:
         if conjunction:
-            branches += _branches(collection, conjunction, subjects)
+            branches += _with_ways_out(collection, conjunction, order.name, subjects)
         elif everything is not None:
             branches.append(Branch(everything, None))
         else:
@@ -106,6 +108,19 @@ def _certain(meant: Meant) -> Iterator[Atom]:
     elif isinstance(meant, Both):
         for part in meant.parts:
             yield from _certain(part)
+
+
+def _with_ways_out(collection: Collection, conjunction: Conjunction, order: str, subjects: Subjects) -> list[Branch]:
+    """The branches, each with the walks that serve where it finds too much to sort."""
+    found = _branches(collection, conjunction, subjects)
+    if all(isinstance(branch.source, Walk) and branch.source.order == order for branch in found):
+        return found
+    walks = tuple(each for each in collection.sources if isinstance(each, Walk) and each.order == order)
+    try:
+        otherwise = tuple(_branches(replace(collection, sources=walks), conjunction, subjects))
+    except BadQuery:
+        return found
+    return [replace(branch, otherwise=otherwise) for branch in found]
 
 
 def _branches(collection: Collection, conjunction: Conjunction, subjects: Subjects) -> list[Branch]:

@@ -18,5 +18,5 @@ def meant(word: str, known: Iterable[str]) -> str:
     """`; did you mean x?` where something known is like the word, otherwise what is known."""
     names = list(known)
     folded = {name.casefold(): name for name in names}
-    close = get_close_matches(word.casefold(), folded, n=1, cutoff=0.6)
+    close = get_close_matches(word.casefold(), folded, n=1, cutoff=0.5)
     return f"; did you mean {folded[close[0]]}?" if close else f"; there are: {', '.join(names)}"

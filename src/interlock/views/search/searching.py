@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, and_
+from sqlalchemy import ColumnElement, Connection, and_, func, select
 
 from interlock.views.search import cursors
 from interlock.views.search.atoms import AnyOf, Atom, Both, Meaning, Meant
@@ -140,5 +140,6 @@ def follow(connection: Connection, search: Search, after: int, *, limit: int = 1
     in_order = Branch(Walk(order.name, lambda _: False), None)
     plan = Plan((in_order,), tested(collection, wanted, subjects), order, False, None)
     found = Walker(connection, collection, plan, subjects).page(limit, (after, after))
-    seen = found.next[1] if found.next is not None else max([after, *(id for _, id in found.keys)])
+    newest = connection.scalar(select(func.max(collection.id))) or 0
+    seen = found.next[1] if found.next is not None else max(after, newest)
     return {collection.name: collection.show(connection, [id for _, id in found.keys]), "next": seen}

@@ -13,9 +13,9 @@ from interlock.views.search.sources import Collection, Lookup, Walk
 from interlock.views.search.subjects import Subjects
 
 #: rows that one answer looks at on its walks; more are for the next page
-LOOKED_MAX = 4_000
+LOOKED_MAX = 3_000
 #: rows that are sorted for an answer, where no index has their order
-SORTED_MAX = 2_000
+SORTED_MAX = 1_000
 #: ids in one statement, and by how much a walk grows its steps
 _CHUNK, _GROWTH = 500, 4
 
@@ -56,12 +56,18 @@ class Walker:
         looked_max = max(LOOKED_MAX // max(len(self._plan.branches), 1), _CHUNK)
         for branch in self._plan.branches:
             read = self._branch(branch, limit, after, looked_max)
-            if read is None:
-                assert self._plan.everything is not None
-                found = [self._walk(Branch(self._plan.everything, None), limit, after, LOOKED_MAX)]
-                break
-            found.append(read)
+            for each in self._ways_out(branch) if read is None else ():
+                found.append(self._walk(each, limit, after, looked_max))
+            if read is not None:
+                found.append(read)
         return self._merged(found, limit)
+
+    def _ways_out(self, branch: Branch) -> tuple[Branch, ...]:
+        """What is walked through where there is too much to sort."""
+        if branch.otherwise:
+            return branch.otherwise
+        assert self._plan.everything is not None
+        return (Branch(self._plan.everything, None),)
 
     def _merged(self, found: list[Read], limit: int) -> Page:
         reverse = self._plan.descending
@@ -91,7 +97,7 @@ class Walker:
 
     def _sorted(self, rows: list[Any] | None, after: Key | None, branch: Branch) -> Read | None:
         if rows is None:
-            if self._plan.everything is None:
+            if self._plan.everything is None and not branch.otherwise:
                 name = self._plan.order.name
                 words = f"more than {SORTED_MAX} {self._collection.name} would have to be sorted by {name}"
                 column = branch.atom.column if branch.atom is not None else 1

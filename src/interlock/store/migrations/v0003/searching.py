@@ -18,7 +18,7 @@ _INDEXES: tuple[tuple[str, str, list[str], str | None], ...] = (
     ("job_by_correlation", "job", ["correlation_id", "started_at", "id"], None),
     ("job_by_title", "job", ["title"], None),
     ("command_entities_by_result", "command_entities", ["result", "created_at", "id"], _SELDOM_RESULT),
-    ("async_tasks_by_host", "async_tasks", ["host_id", "flow_id"], "host_id IS NOT NULL"),
+    ("async_tasks_by_host", "async_tasks", ["host_type", "host_id", "flow_id"], "host_id IS NOT NULL"),
     ("step_by_status", "step", ["status", "started_at", "id"], _SELDOM),
     ("audit_log_by_time", "audit_log", ["at", "id"], None),
     ("audit_log_by_kind", "audit_log", ["kind", "at", "id"], _SELDOM_KIND),
