@@ -18,7 +18,7 @@ PAGE_MAX = 500
 #: asks for no change but for the cursor of the present
 NOW = "now"
 
-_FORM = re.compile(r"(0|[1-9][0-9]{0,18})(?:\.([0-9a-f]{32}))?")
+_FORM = re.compile(r"0|(0|[1-9][0-9]{0,18})\.([0-9a-f]{32})")
 _LAST_ID = UUID(int=(1 << 128) - 1)
 
 
@@ -42,12 +42,11 @@ def jobs(connection: Connection, since: str, *, limit: int = 100) -> Json:
     after = tuple_(literal(number, job.c.change_no.type), literal(id, job.c.id.type))
     order = [job.c.change_no, job.c.id]
     found = records(connection, JobRecord, here > after, order_by=order, limit=limit)
-    last = (found[-1].change_no, found[-1].id) if found else (number, id)
     shown = [
         {**summary, "visible": record.visible}
         for summary, record in zip(summaries(connection, found), found, strict=True)
     ]
-    return {"jobs": shown, "next": cursor_at(*last)}
+    return {"jobs": shown, "next": cursor_at(found[-1].change_no, found[-1].id) if found else since}
 
 
 def events(connection: Connection, after: int, *, limit: int = 100) -> Json:
@@ -73,6 +72,6 @@ def _check(limit: int) -> None:
 
 def _read(cursor: str) -> tuple[int, UUID]:
     found = _FORM.fullmatch(cursor)
-    if found is None or int(found[1]) >= 1 << 63:
+    if found is None or int(found[1] or 0) >= 1 << 63:
         raise InvalidInput(f"{cursor[:80]!r} is no cursor; take the former answer's `next`, 0 for all jobs, or {NOW}")
-    return int(found[1]), UUID(found[2]) if found[2] else _LAST_ID
+    return (int(found[1]), UUID(found[2])) if found[2] else (-1, _LAST_ID)
