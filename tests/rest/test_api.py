@@ -446,6 +446,7 @@ async def test_the_description_of_the_api_is_there(client: httpx.AsyncClient) ->
         "/api/v1/jobs/{job_id}/events",
         "/api/v1/jobs/{job_id}/questions",
         "/api/v1/jobs/{job_id}/settle",
+        "/api/v1/jobs/{job_id}/why",
         "/api/v1/leftovers",
         "/api/v1/leftovers/{leftover_id}/clear",
         "/api/v1/locks",

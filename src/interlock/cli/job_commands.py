@@ -131,7 +131,19 @@ def job_show(ctx: typer.Context, job_id: JobId, output: Output = None) -> None:
     """Show a job: steps, tasks, failure, leftovers, result and events."""
     context = of(ctx)
     found = context.client.get(f"/jobs/{job_id}")
-    print_json(found) if context.wants_json(output) else show.job(found)
+    if context.wants_json(output):
+        print_json(found)
+        return
+    why = context.client.get(f"/jobs/{job_id}/why")["words"] if found["ended_at"] is None else ""
+    show.job(found, why)
+
+
+@jobs_group.command("why", epilog=examples("interlock job why 0192f0c1-7a3e-7c41-9d5e-3f1b2a4c5d6e"))
+def job_why(ctx: typer.Context, job_id: JobId, output: Output = None) -> None:
+    """Say why a job is not over yet: what each of its commands that has not ended is waiting for."""
+    context = of(ctx)
+    found = context.client.get(f"/jobs/{job_id}/why")
+    print_json(found) if context.wants_json(output) else show.why(found)
 
 
 @jobs_group.command("watch", epilog=examples("interlock job watch 0192f0c1-7a3e-7c41-9d5e-3f1b2a4c5d6e"))

@@ -26,8 +26,8 @@ def jobs(found: Sequence[Json]) -> None:
     print_table(rows, ("JOB", "STATUS", "ACTION", "TITLE", "DONE", "STARTED (UTC)", "TOOK"))
 
 
-def job(found: Json) -> None:
-    """All of one job."""
+def job(found: Json, why: str = "") -> None:
+    """All of one job; `why` it is not over, in a line."""
     print_fields(
         {
             "job": found["id"],
@@ -35,6 +35,7 @@ def job(found: Json) -> None:
             "command": found["action"],
             "status": _how(found),
             "attention": found["attention"],
+            "why": why,
             "progress": f"{found['progress']}%",
             "user": found["user"],
             "correlation id": found["correlation_id"],
@@ -61,6 +62,18 @@ def job(found: Json) -> None:
         leftovers(found["leftovers"])
     events = [(each["seq"], clock(each["at"]), each["severity"], each["message"]) for each in found["events"]]
     _section("events", events, ("N", "AT (UTC)", "SEVERITY", "MESSAGE"))
+
+
+def why(found: Json) -> None:
+    """What a job is waiting for, and each of its commands."""
+    write(plain(found["words"]))
+    rows = [
+        (each["title"], each["state"], each["kind"], clock(each["since"]), clock(each["until"]), each["words"])
+        for each in found["commands"]
+    ]
+    _section("commands", rows, ("COMMAND", "STATE", "WAITS FOR", "SINCE (UTC)", "UNTIL (UTC)", "WHY"))
+    if found["more"]:
+        write(f"and {found['more']} more")
 
 
 def end(found: Json) -> None:

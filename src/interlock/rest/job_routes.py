@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from interlock.clock import SystemClock
 from interlock.model.errors import InvalidInput, Missing
 from interlock.model.states import StepStatus
 from interlock.rest import errors
@@ -15,6 +16,7 @@ from interlock.rest.bodies import Settling, Submission, read
 from interlock.rest.contract import Coordinating
 from interlock.rest.reading import Reading, as_json, no_query
 from interlock.views import changed, events, job, jobs
+from interlock.views.why import explaining
 
 #: how long a question for news may wait
 WAIT_S_MAX = 30.0
@@ -103,6 +105,12 @@ def router(coordinator: Coordinating, reading: Reading, stopping: asyncio.Event,
     async def show_job(job_id: UUID, query: Annotated[JobQuery, Query()]) -> Response:
         """Everything of one job; with `brief`, without commands, tasks, locks and events."""
         return as_json(_there(await reading(job.brief if query.brief else job.one, job_id), job_id))
+
+    @routes.get("/{job_id}/why", dependencies=[Depends(no_query)])
+    async def why(job_id: UUID) -> Response:
+        """What each command of the job that has not ended is waiting for, and the job in a line."""
+        found = await reading(explaining.why, job_id, coordinator.hosts(), SystemClock().now_us())
+        return as_json(_there(found, job_id))
 
     @routes.get("/{job_id}/events")
     async def list_events(job_id: UUID, query: Annotated[EventsQuery, Query()]) -> Response:

@@ -1,5 +1,6 @@
 """Reading: each branch of a plan within a bound of rows, then all of them in one order."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -12,11 +13,11 @@ from interlock.views.search.refusing import BadQuery
 from interlock.views.search.sources import Collection, Lookup, Walk
 from interlock.views.search.subjects import Subjects
 
-#: rows that one answer looks at on its walks; more are for the next page
-LOOKED_MAX = 3_000
+#: rows that one answer looks at on its walks, and how long it goes on looking; more are for the next page
+LOOKED_MAX, LOOK_S_MAX = 10_000, 0.015
 #: rows that are sorted for an answer, where no index has their order
 SORTED_MAX = 1_000
-#: ids in one statement, and by how much a walk grows its steps
+#: ids, or rows to look at, in one statement; and by how much a walk grows its steps
 _CHUNK, _GROWTH = 500, 4
 
 #: the value of the order, and the id
@@ -49,10 +50,12 @@ class Walker:
         self._collection = collection
         self._plan = plan
         self._subjects = subjects
+        self._until_s = 0.0
 
     def page(self, limit: int, after: Key | None) -> Page:
         """The next `limit` rows."""
         found: list[Read] = []
+        self._until_s = time.monotonic() + LOOK_S_MAX
         looked_max = max(LOOKED_MAX // max(len(self._plan.branches), 1), _CHUNK)
         for branch in self._plan.branches:
             read = self._branch(branch, limit, after, looked_max)
@@ -119,9 +122,9 @@ class Walker:
             if len(rows) < step:
                 return Read(keys)
             after = (rows[-1][1], rows[-1][0])
-            if len(keys) > limit or looked >= looked_max:
+            if len(keys) > limit or looked >= looked_max or time.monotonic() > self._until_s:
                 return Read(keys, after)
-            step *= _GROWTH
+            step = max(min(step * _GROWTH, _CHUNK), limit + 1)
 
     def _step(self, branch: Branch, after: Key | None, limit: int) -> list[Any]:
         id, order = self._collection.id, self._plan.order.value
