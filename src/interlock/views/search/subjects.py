@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, and_, false, literal_column, not_, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, false, literal_column, not_, or_, select
 
 from interlock.store.tables import entities, former_entities
 from interlock.views.search.atoms import Atom, Equal
@@ -80,7 +80,7 @@ class Subjects:
 
 def _is_there(link: Link, row: ColumnElement[Any], *where: ColumnElement[bool]) -> ColumnElement[bool]:
     """As EXISTS, which PostgreSQL may answer by reading the whole table once: not worth it for the rows of a page."""
-    found = select(literal_column("1")).where(link.owner == row, *link.of, *where).limit(1)
+    found: Select[Any] = select(literal_column("1")).where(link.owner == row, *link.of, *where).limit(1)
     return found.scalar_subquery().is_not(None)
 
 
