@@ -6,7 +6,7 @@ from sqlalchemy import Connection, select, text
 
 from interlock.model.records import CommandRecord
 from interlock.model.states import Phase, Result, State
-from interlock.store.tables import SELDOM_RESULT, async_tasks, command_assoc_entities, command_entities, job
+from interlock.store.tables import async_tasks, command_assoc_entities, command_entities, job
 from interlock.views.job import command_of
 from interlock.views.loading import in_order
 from interlock.views.search.atoms import Atom
@@ -76,7 +76,7 @@ COMMANDS = Collection(
         Lookup(equals("correlation_id"), ids_by(job.c.correlation_id, _command.id, *_OF_JOB)),
         BySubject(),
         Lookup(_is_of_unfinished, _unfinished),
-        Walk("created", equals("result", "FAILED", "CANCELLED"), SELDOM_RESULT),
+        Walk("created", equals("result", "FAILED", "CANCELLED"), spelled=True),
     ),
     order="created",
     orders=(),

@@ -6,7 +6,7 @@ from sqlalchemy import Connection, case, literal
 
 from interlock.model.records import JobRecord
 from interlock.model.states import Result, StepStatus
-from interlock.store.tables import SELDOM, async_tasks, job, job_subject_entity
+from interlock.store.tables import async_tasks, job, job_subject_entity
 from interlock.views.jobs import summaries
 from interlock.views.loading import in_order
 from interlock.views.search.atoms import Atom, Equal
@@ -97,7 +97,7 @@ JOBS = Collection(
             "ended_at IS NULL",
             keyed=False,
         ),
-        Walk("started", equals("status", *_SELDOM), SELDOM),
+        Walk("started", equals("status", *_SELDOM), spelled=True),
         Walk("started", equals("user")),
         Walk("started", equals("action")),
         Walk("ended", within("ended"), "ended_at IS NOT NULL", keyed=False),

@@ -17,12 +17,14 @@ Serves = Callable[[Atom], bool]
 @dataclass(frozen=True, eq=False)
 class Walk:
     """An index that has rows in the order of a field: those of the condition where it is `keyed` by that, otherwise
-    all, of which enough are expected to meet it. `where` is the condition of a partial index, word by word."""
+    all, of which enough are expected to meet it. `where` is the condition of a partial index, word by word; with
+    `spelled` the word asked for is written out in the statement, where it is itself one of the index's alternatives."""
 
     order: str
     serves: Serves
     where: str | None = None
     keyed: bool = True
+    spelled: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ from sqlalchemy import Connection, select
 
 from interlock.model.records import StepRecord
 from interlock.model.states import StepStatus
-from interlock.store.tables import SELDOM, job, step, step_subject_entity
+from interlock.store.tables import job, step, step_subject_entity
 from interlock.views.job import step_of
 from interlock.views.loading import in_order
 from interlock.views.search.atoms import Atom
@@ -62,7 +62,7 @@ STEPS = Collection(
         Lookup(equals("job"), ids_by(_step.job_id, _step.id)),
         Lookup(equals("correlation_id"), ids_by(job.c.correlation_id, _step.id, *_OF_JOB)),
         BySubject(),
-        Walk("started", equals("status", "FAILED", "ABORTED", "UNKNOWN"), SELDOM),
+        Walk("started", equals("status", "FAILED", "ABORTED", "UNKNOWN"), spelled=True),
         Lookup(equals("status", "STARTED"), _under_way),
     ),
     order="started",

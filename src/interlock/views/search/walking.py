@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, case, literal, select, text, tuple_
+from sqlalchemy import ColumnElement, Connection, case, literal, literal_column, select, text, tuple_
 
+from interlock.views.search.atoms import Atom, Equal
 from interlock.views.search.conditions import of_atom
+from interlock.views.search.fields import Field
 from interlock.views.search.planning import Branch, Plan
 from interlock.views.search.refusing import BadQuery
 from interlock.views.search.sources import Collection, Lookup, Walk
@@ -159,7 +161,8 @@ class Walker:
         assert isinstance(source, Walk)
         keyed = [branch.atom] if branch.atom is not None and source.keyed else []
         atoms, where = dict.fromkeys([*keyed, *branch.bounds]), source.where
-        return [of_atom(atom) for atom in atoms] + ([text(f"({where})")] if where is not None else [])
+        told = [_spelled(atom) if source.spelled and atom is branch.atom else of_atom(atom) for atom in atoms]
+        return told + ([text(f"({where})")] if where is not None else [])
 
     def _unsorted(self, branch: Branch) -> list[Any] | None:
         """All rows of a walk in another order than is wanted; None: too many."""
@@ -170,3 +173,13 @@ class Walker:
         for start in range(0, len(ids), _CHUNK):
             piece = ids[start : start + _CHUNK]
             yield from self._connection.execute(self._rows().where(self._collection.id.in_(piece)))
+
+
+def _spelled(atom: Atom) -> ColumnElement[bool]:
+    """`field = 'WORD'` with one of the field's own words: what a planner compares with a partial index's condition."""
+    assert isinstance(atom.field, Field)
+    assert isinstance(atom.test, Equal)
+    (word,) = atom.test.values
+    assert word in atom.field.words
+    is_word: ColumnElement[bool] = atom.field.value == literal_column(f"'{word}'")
+    return is_word
