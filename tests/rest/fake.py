@@ -176,4 +176,5 @@ class FakeCoordinator:
         picture.change(self.database, Change(picture.leftover, cleared))
 
     def hosts(self) -> list[dict[str, Any]]:
-        return [{"address": "h1:54321", "connected": True, "incarnation": UUID(int=7), "running": 1}]
+        known: dict[str, Any] = {"address": "h1:54321", "connected": True, "incarnation": UUID(int=7), "running": 1}
+        return [{**known, "host": str(picture.HOST), "last_error": None}]

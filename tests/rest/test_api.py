@@ -427,7 +427,16 @@ async def test_a_leftover_is_not_cleared_without_a_reason(client: httpx.AsyncCli
 
 async def test_hosts_are_shown(client: httpx.AsyncClient) -> None:
     assert (await client.get("/hosts")).json() == {
-        "hosts": [{"address": "h1:54321", "connected": True, "incarnation": str(UUID(int=7)), "running": 1}]
+        "hosts": [
+            {
+                "address": "h1:54321",
+                "connected": True,
+                "incarnation": str(UUID(int=7)),
+                "running": 1,
+                "host": str(picture.HOST),
+                "last_error": None,
+            }
+        ]
     }
 
 
