@@ -286,8 +286,9 @@ def test_without_a_server_it_says_so(interlock: Interlock) -> None:
 
 
 def test_every_command_has_help_with_an_example(interlock: Interlock) -> None:
-    for command in ("run", "jobs", "job show", "job why", "job watch", "commands", "entity", "events", "steps", "fields", "locks", "leftovers",
-                    "leftover clear", "hosts", "verify", "serve", "host-certificate"):  # fmt: skip
+    for command in ("run", "jobs", "job show", "job why", "job watch", "events", "steps", "fields", "commands",
+                    "entity", "locks", "leftovers", "leftover clear", "hosts", "verify", "serve",
+                    "host-certificate"):  # fmt: skip
         ran = interlock(*command.split(), "--help")
         assert ran.code == 0
         assert f"Examples:\n    interlock {command}" in ran.out, command

@@ -80,6 +80,8 @@ CONDITIONS: tuple[tuple[str, Holds], ...] = (
     ("status != FINISHED", lambda job: job.row.status is not StepStatus.FINISHED),
     ("status in (aborted, pending)", lambda job: job.row.status in (StepStatus.ABORTED, StepStatus.PENDING)),
     ("status = f*", lambda job: job.row.status in (StepStatus.FAILED, StepStatus.FINISHED)),
+    ("status != *", lambda job: False),
+    ("not status = *d", lambda job: not job.row.status.endswith("D")),
     ("result = cancelled", lambda job: job.row.result is Result.CANCELLED),
     ("result != succeeded", lambda job: job.row.result is not Result.SUCCEEDED),
     ("result is set", lambda job: job.row.result is not None),

@@ -65,7 +65,7 @@ def of_test(value: ColumnElement[Any], test: Test) -> ColumnElement[bool]:
         case Equal():
             given = [each for each in test.values if each is not None]
             found = [value == given[0]] if len(given) == 1 else [value.in_(given)] if given else []
-            return or_(*found, *([value.is_(None)] if None in test.values else []))
+            return or_(false(), *found, *([value.is_(None)] if None in test.values else []))
         case Range():
             low = [value >= test.low] if test.low is not None else []
             return and_(*low, *([value < test.high] if test.high is not None else []))
@@ -88,7 +88,7 @@ def _form(value: ColumnElement[Any], pieces: tuple[str, ...]) -> ColumnElement[b
         like = "%".join("".join(f"\\{c}" if c in "\\%_" else c for c in piece) for piece in pieces)
         patterns = [bindparam(None, text, type_=Text(), unique=True) for text in (glob, like)]
         conditions.append(_Matches(value, *patterns))
-    return and_(*conditions) if conditions else false()
+    return and_(*conditions)
 
 
 def _after_prefix(prefix: str) -> str | None:

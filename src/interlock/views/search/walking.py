@@ -16,7 +16,7 @@ from interlock.views.search.sources import Collection, Lookup, Walk
 from interlock.views.search.subjects import Subjects
 
 #: rows that one answer looks at on its walks, and how long it goes on looking; more are for the next page
-LOOKED_MAX, LOOK_S_MAX = 10_000, 0.015
+LOOKED_MAX, LOOK_S_MAX = 10_000, 0.02
 #: rows that are sorted for an answer, where no index has their order
 SORTED_MAX = 1_000
 #: ids, or rows to look at, in one statement; and by how much a walk grows its steps
@@ -52,6 +52,7 @@ class Walker:
         self._collection = collection
         self._plan = plan
         self._subjects = subjects
+        #: when the walks of the page under way stop looking
         self._until_s = 0.0
 
     def page(self, limit: int, after: Key | None) -> Page:
@@ -61,10 +62,10 @@ class Walker:
         looked_max = max(LOOKED_MAX // max(len(self._plan.branches), 1), _CHUNK)
         for branch in self._plan.branches:
             read = self._branch(branch, limit, after, looked_max)
-            for each in self._ways_out(branch) if read is None else ():
-                found.append(self._walk(each, limit, after, looked_max))
             if read is not None:
                 found.append(read)
+            else:
+                found += [self._walk(each, limit, after, looked_max) for each in self._ways_out(branch)]
         return self._merged(found, limit)
 
     def _ways_out(self, branch: Branch) -> tuple[Branch, ...]:
