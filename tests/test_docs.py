@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from interlock.model.states import COMMAND_ENDS, COMMAND_MOVES, TASK_ENDS, TASK_MOVES
+from interlock.views.search import commands, entities, events, jobs, steps
+from interlock.views.why.answers import Kind
 from tools.states_doc import DOCUMENT, document
 
 ROOT = Path(__file__).parent.parent
@@ -84,6 +86,16 @@ def test_the_code_in_the_readme_is_the_examples() -> None:
     blocks = python_blocks((ROOT / "README.md").read_text(encoding="utf-8"))
     assert len(blocks) == 4
     assert [block for block in blocks if block not in code] == []
+
+
+def test_all_that_can_be_searched_for_is_on_its_page() -> None:
+    page = (ROOT / "docs" / "search.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| (jobs|events|steps|commands|entities) \| (.+) \|$", page, re.MULTILINE))
+    for collection in (jobs.JOBS, events.EVENTS, steps.STEPS, commands.COMMANDS, entities.of_type("vm")):
+        assert _CODE.findall(rows.pop(collection.name)) == list(collection.fields), collection.name
+    assert rows == {}
+    kinds = re.findall(r"^\| ((?:`[a-z ]+`(?:, )?)+) \| .+ \|$", page[page.index("## Why") :], re.MULTILINE)
+    assert {kind for row in kinds for kind in _CODE.findall(row)} == set(Kind)
 
 
 def test_every_feature_has_a_row() -> None:

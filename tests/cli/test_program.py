@@ -189,7 +189,7 @@ def test_a_job_is_shown_with_what_matters(server: Server, interlock: Interlock) 
         "3  2026-01-01 00:00:12  info      h1 took it",
     ):
         assert line in ran.out
-    (task,) = [line for line in ran.out.splitlines() if "Image.delete" in line]
+    (task,) = [line for line in ran.out.splitlines() if line.startswith(str(picture.TASK))]
     words = f"{picture.TASK} Image.delete {picture.HOST} Polling (no progress) running 0 running job 1 of 1"
     assert task.split() == words.split()
     assert interlock("job", "show", str(UUID(int=99))).code == 1
@@ -314,8 +314,9 @@ def test_without_a_server_it_says_so(interlock: Interlock) -> None:
 
 
 def test_every_command_has_help_with_an_example(interlock: Interlock) -> None:
-    for command in ("run", "jobs", "job show", "job watch", "commands", "entity", "locks", "leftovers",
-                    "leftover clear", "hosts", "verify", "serve", "host-certificate"):  # fmt: skip
+    for command in ("run", "jobs", "job show", "job why", "job watch", "events", "steps", "fields", "commands",
+                    "entity", "locks", "leftovers", "leftover clear", "hosts", "verify", "serve",
+                    "host-certificate"):  # fmt: skip
         ran = interlock(*command.split(), "--help")
         assert ran.code == 0
         assert f"Examples:\n    interlock {command}" in ran.out, command

@@ -249,4 +249,5 @@ class FakeCoordinator:
         return Round(3, has_more=len(self.asked) == 1)
 
     def hosts(self) -> list[dict[str, Any]]:
-        return [{"address": "h1:54321", "connected": True, "incarnation": UUID(int=7), "running": 1}]
+        known: dict[str, Any] = {"address": "h1:54321", "connected": True, "incarnation": UUID(int=7), "running": 1}
+        return [{**known, "host": str(picture.HOST), "last_error": None}]

@@ -431,7 +431,16 @@ async def test_a_leftover_is_not_cleared_without_a_reason(client: httpx.AsyncCli
 
 async def test_hosts_are_shown(client: httpx.AsyncClient) -> None:
     assert (await client.get("/hosts")).json() == {
-        "hosts": [{"address": "h1:54321", "connected": True, "incarnation": str(UUID(int=7)), "running": 1}]
+        "hosts": [
+            {
+                "address": "h1:54321",
+                "connected": True,
+                "incarnation": str(UUID(int=7)),
+                "running": 1,
+                "host": str(picture.HOST),
+                "last_error": None,
+            }
+        ]
     }
 
 
@@ -443,6 +452,7 @@ async def test_the_description_of_the_api_is_there(client: httpx.AsyncClient) ->
         "/api/v1/commands",
         "/api/v1/entities/{type}",
         "/api/v1/entities/{type}/{name}",
+        "/api/v1/events",
         "/api/v1/hosts",
         "/api/v1/jobs",
         "/api/v1/jobs/{job_id}",
@@ -458,6 +468,7 @@ async def test_the_description_of_the_api_is_there(client: httpx.AsyncClient) ->
         "/api/v1/jobs/{job_id}/stop",
         "/api/v1/jobs/{job_id}/unhide",
         "/api/v1/jobs/{job_id}/settle",
+        "/api/v1/jobs/{job_id}/why",
         "/api/v1/leftovers",
         "/api/v1/leftovers/{leftover_id}/clear",
         "/api/v1/limits",
@@ -471,6 +482,12 @@ async def test_the_description_of_the_api_is_there(client: httpx.AsyncClient) ->
         "/api/v1/schedules/{which}",
         "/api/v1/schedules/{which}/pause",
         "/api/v1/schedules/{which}/resume",
+        "/api/v1/search/entities/{type}",
+        "/api/v1/search/entities/{type}/complete",
+        "/api/v1/search/entities/{type}/fields",
+        "/api/v1/search/{searched}",
+        "/api/v1/search/{searched}/complete",
+        "/api/v1/search/{searched}/fields",
         "/api/v1/signals",
         "/api/v1/verify",
     ])  # fmt: skip

@@ -105,7 +105,7 @@ def _read(answer: "httpx.Response") -> Any:
     reasons = body.get("reasons") or [f"the server answered {answer.status_code} and no reason in JSON"]
     if answer.status_code == 503:
         raise NoServer(Exit.FAILED, *reasons)
-    raise Stop(_exit_code(answer.status_code), *reasons, job_id=body.get("job_id"))
+    raise Stop(_exit_code(answer.status_code), *reasons, job_id=body.get("job_id"), column=body.get("column"))
 
 
 def _exit_code(status: int) -> Exit:

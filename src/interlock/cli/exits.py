@@ -24,13 +24,14 @@ class Exit(IntEnum):
 
 class Stop(Exception):
     """Ends the program: `reasons` go to standard error, a line each; `code` is the exit code,
-    `job_id` the job that shows more."""
+    `job_id` the job that shows more, `column` where in a query the mistake is."""
 
-    def __init__(self, code: Exit, *reasons: str, job_id: str | None = None) -> None:
+    def __init__(self, code: Exit, *reasons: str, job_id: str | None = None, column: int | None = None) -> None:
         super().__init__("; ".join(reasons))
         self.code = code
         self.reasons = reasons
         self.job_id = job_id
+        self.column = column
 
 
 def of_job(job: Mapping[str, Any]) -> Exit:

@@ -35,7 +35,6 @@ def register(app: typer.Typer) -> None:
             "interlock run host.add name=h1 address=127.0.0.1 port:=54321 --correlation-id ticket-42",
         ),
     )(run)
-    app.command("jobs", epilog=examples("interlock jobs --status FAILED", "interlock -o json jobs --limit 5"))(jobs)
     app.add_typer(jobs_group, name="job")
 
 
@@ -145,25 +144,24 @@ def send(client: Client, path: str, body: dict[str, Any]) -> Any:
             time.sleep(RESEND_EVERY_S)
 
 
-def jobs(
-    ctx: typer.Context,
-    status: Annotated[str | None, typer.Option(help="PENDING, STARTED, FINISHED, FAILED, ABORTED or UNKNOWN.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=200, help="How many, newest first.")] = 20,
-    before: Annotated[uuid.UUID | None, typer.Option(help="Only jobs older than this one.")] = None,
-    output: Output = None,
-) -> None:
-    """List jobs, newest first."""
-    context = of(ctx)
-    found = context.client.get("/jobs", status=status, limit=limit, before=before and str(before))
-    print_json(found) if context.wants_json(output) else show.jobs(found["jobs"])
-
-
 @jobs_group.command("show", epilog=examples("interlock job show 0192f0c1-7a3e-7c41-9d5e-3f1b2a4c5d6e"))
 def job_show(ctx: typer.Context, job_id: JobId, output: Output = None) -> None:
     """Show a job: steps, tasks, failure, leftovers, result and events."""
     context = of(ctx)
     found = context.client.get(f"/jobs/{job_id}")
-    print_json(found) if context.wants_json(output) else show.job(found)
+    if context.wants_json(output):
+        print_json(found)
+        return
+    why = context.client.get(f"/jobs/{job_id}/why")["words"] if found["ended_at"] is None else ""
+    show.job(found, why)
+
+
+@jobs_group.command("why", epilog=examples("interlock job why 0192f0c1-7a3e-7c41-9d5e-3f1b2a4c5d6e"))
+def job_why(ctx: typer.Context, job_id: JobId, output: Output = None) -> None:
+    """Say why a job is not over yet: what each of its commands that has not ended is waiting for."""
+    context = of(ctx)
+    found = context.client.get(f"/jobs/{job_id}/why")
+    print_json(found) if context.wants_json(output) else show.why(found)
 
 
 @jobs_group.command("watch", epilog=examples("interlock job watch 0192f0c1-7a3e-7c41-9d5e-3f1b2a4c5d6e"))

@@ -16,6 +16,7 @@ from interlock.cli import (
     news_commands,
     read_commands,
     schedule_commands,
+    search_commands,
     server_commands,
     settle_commands,
 )
@@ -56,6 +57,7 @@ limit_commands.register(app)
 read_commands.register(app)
 schedule_commands.register(app)
 action_commands.register(app)
+search_commands.register(app)
 server_commands.register(app)
 agent_commands.register(app)
 
@@ -64,7 +66,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Runs the program and returns its exit code; a caller's mistake is a line, never a stack trace."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        typer.main.get_command(app).main(args=arguments, prog_name="interlock", standalone_mode=False)
+        left = typer.main.get_command(app).main(args=arguments, prog_name="interlock", standalone_mode=False)
     except Stop as stop:
         complain(*(f"interlock: {reason}" for reason in stop.reasons))
         if stop.job_id is not None:
@@ -78,4 +80,4 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return Exit.FAILED
     except (KeyboardInterrupt, typer.Abort):
         return 130
-    return Exit.SUCCEEDED
+    return left if isinstance(left, int) else Exit.SUCCEEDED  # what Typer makes of Ctrl-C it returns

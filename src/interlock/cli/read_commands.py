@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import typer
 
-from interlock.cli import show
+from interlock.cli import search_commands, show
 from interlock.cli.context import Output, examples, of
 from interlock.cli.databases import refuse_password
 from interlock.cli.exits import Exit, Stop
@@ -21,8 +21,16 @@ leftover_group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="
 
 def register(app: typer.Typer) -> None:
     """Adds the commands of this module."""
-    app.command("commands", epilog=examples("interlock commands", "interlock commands vm.remove"))(commands)
-    app.command("entity", epilog=examples("interlock entity vm", "interlock entity vm web1"))(entity)
+    app.command(
+        "commands",
+        epilog=examples(
+            "interlock commands", "interlock commands vm.remove", "interlock commands -q 'result = failed'"
+        ),
+    )(commands)
+    app.command(
+        "entity",
+        epilog=examples("interlock entity vm", "interlock entity vm web1", "interlock entity vm -q 'host.name = h1'"),
+    )(entity)
     app.command("locks", epilog=examples("interlock locks"))(locks)
     app.command("leftovers", epilog=examples("interlock leftovers"))(leftovers)
     app.add_typer(leftover_group, name="leftover")
@@ -35,10 +43,20 @@ def register(app: typer.Typer) -> None:
 def commands(
     ctx: typer.Context,
     name: Annotated[str | None, typer.Argument(help="Only this one, with its parameters.")] = None,
+    query: Annotated[
+        str | None, typer.Option("--query", "-q", help="Search the commands of all jobs instead.", show_default=False)
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=200, help="With --query: how many.")] = 50,
+    after: Annotated[str | None, typer.Option(help="With --query: the next page.", show_default=False)] = None,
     output: Output = None,
 ) -> None:
-    """List the commands that can be run, or show one with its parameters."""
+    """List the commands that can be run, or show one with its parameters; or search those of all jobs."""
     context = of(ctx)
+    if query is not None:
+        if name is not None:
+            raise Stop(Exit.USAGE, "a command's name has no query; write -q 'name = …'")
+        search_commands.print_commands(context, query, limit, after, output)
+        return
     found = context.client.get("/commands")["commands"]
     if name is not None:
         found = [each for each in found if each["name"] == name]
@@ -95,14 +113,22 @@ def entity(
     type: Annotated[str, typer.Argument(help="As vm, disk, host.", show_default=False)],
     name: Annotated[str | None, typer.Argument(help="Its name or id; without one, all are listed.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=200, help="How many are listed.")] = 50,
-    after: Annotated[uuid.UUID | None, typer.Option(help="Only those that come after this one.")] = None,
+    after: Annotated[str | None, typer.Option(help="Only those that come after this one.", show_default=False)] = None,
+    query: Annotated[
+        str | None, typer.Option("--query", "-q", help="Only those for which it holds.", show_default=False)
+    ] = None,
     output: Output = None,
 ) -> None:
-    """List the entities of a type, or show one: fields, locks on it, and the jobs that touch it."""
+    """List or search the entities of a type, or show one: fields, locks on it, and the jobs that touch it."""
     context = of(ctx)
+    if query is not None:
+        if name is not None:
+            raise Stop(Exit.USAGE, "an entity's name has no query; write -q 'name = …'")
+        search_commands.print_entities(context, type, query, limit, after, output)
+        return
     path = f"/entities/{quote(type, safe='')}"
     if name is None:
-        found = context.client.get(path, limit=limit, after=after and str(after))
+        found = context.client.get(path, limit=limit, after=after)
         rows = [(each["name"], each["status"], each["id"]) for each in found["entities"]]
         print_json(found) if context.wants_json(output) else print_table(rows, ("NAME", "STATUS", "ID"))
         return

@@ -27,8 +27,8 @@ def jobs(found: Sequence[Json]) -> None:
     print_table(rows, ("JOB", "STATUS", "ACTION", "TITLE", "DONE", "STARTED (UTC)", "TOOK"))
 
 
-def job(found: Json) -> None:
-    """All of one job."""
+def job(found: Json, why: str = "") -> None:
+    """All of one job; `why` it is not over, in a line."""
     print_fields(
         {
             "job": found["id"],
@@ -38,6 +38,7 @@ def job(found: Json) -> None:
             "attention": found["attention"],
             "paused by": found["paused_by"],
             "stopping": found["commands"][0]["stopping"] if found["ended_at"] is None else None,
+            "why": why,
             "progress": f"{found['progress']}%",
             "user": found["user"],
             "priority": found["priority"] or None,
@@ -68,6 +69,18 @@ def job(found: Json) -> None:
     _section("done by people", action_commands.rows(found["actions"]), action_commands.HEADINGS)
     events = [(each["seq"], clock(each["at"]), each["severity"], each["message"]) for each in found["events"]]
     _section("events", events, ("N", "AT (UTC)", "SEVERITY", "MESSAGE"))
+
+
+def why(found: Json) -> None:
+    """What a job is waiting for, and each of its commands."""
+    write(plain(found["words"]))
+    rows = [
+        (each["title"], each["state"], each["kind"], clock(each["since"]), clock(each["until"]), each["words"])
+        for each in found["commands"]
+    ]
+    _section("commands", rows, ("COMMAND", "STATE", "WAITS FOR", "SINCE (UTC)", "UNTIL (UTC)", "WHY"))
+    if found["more"]:
+        write(f"and {found['more']} more")
 
 
 def end(found: Json) -> None:

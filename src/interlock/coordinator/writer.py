@@ -17,8 +17,11 @@ from interlock.clock import Clock
 from interlock.coordinator.checking import Checker
 from interlock.coordinator.configured import ConfiguredLimits
 from interlock.coordinator.work import Outcome, Work
+from interlock.model.changes import Change
 from interlock.model.errors import InterlockError, NameTaken, NotOwner
+from interlock.model.records import JobRecord
 from interlock.model.refs import Ref
+from interlock.model.replacing import replace
 from interlock.store.database import Database
 from interlock.store.erasing import erase, erase_signals
 from interlock.store.flush import Conflict, flush
@@ -27,6 +30,8 @@ from interlock.store.queries import engines, entities
 #: bounds of one transaction
 SETS_MAX = 512
 ROWS_MAX = 20_000
+#: bits of a change number that count the batches of one engine; those above are its epoch
+SEQ_BITS = 40
 #: errors of what is written, not of the database: the run at fault is found, and no other suffers
 AT_FAULT = (IntegrityError, DataError, InterfaceError, ProgrammingError, InterlockError, OverflowError, UnicodeError)
 
@@ -38,6 +43,12 @@ class Owner:
         self.id = id
         self.epoch = epoch
         self.seq = 0
+
+    @property
+    def next_change_no(self) -> int:
+        """The change number of the batch under way: greater than that of every commit before it, of this engine and
+        of all before it, whatever was rolled back or deleted since."""
+        return (self.epoch << SEQ_BITS) + self.seq + 1
 
 
 class Writer(threading.Thread):
@@ -188,7 +199,8 @@ class Writer(threading.Thread):
 
     def _flush(self, works: Sequence[Work]) -> None:
         sets = [work.change_set for work in works if work.change_set is not None]
-        flush(self._connection, [change for each in sets for change in each.changes])
+        number = self._owner.next_change_no
+        flush(self._connection, [_numbered(change, number) for each in sets for change in each.changes])
         for each in sets:
             if each.erased:
                 erase(self._connection, each.erased)
@@ -197,3 +209,11 @@ class Writer(threading.Thread):
         bumps: set[Ref[Any]] = {ref for each in sets for ref in each.bumps}
         if bumps:
             entities.raise_links(self._connection, bumps)
+
+
+def _numbered(change: Change, number: int) -> Change:
+    """The same; a job that is written gets the number by which clients see that it has changed."""
+    new = change.new
+    if type(new) is not JobRecord or new is change.old:
+        return change
+    return Change(change.old, replace(new, change_no=number))

@@ -16,6 +16,7 @@ from interlock.rest import (
     plan_routes,
     read_routes,
     schedule_routes,
+    search_routes,
 )
 from interlock.rest.contract import Commands, Coordinating
 from interlock.rest.correlation import Correlation
@@ -42,6 +43,7 @@ def create_app(coordinator: Coordinating, *, catalog: Commands, user: str | None
     errors.install(app)
     who = user if user is not None else _process_user()
     reading = Reading(coordinator)
+    app.include_router(search_routes.router(catalog, reading), prefix=PREFIX)
     app.include_router(job_routes.router(coordinator, reading, app.state.stopping, who), prefix=PREFIX)
     app.include_router(control_routes.router(coordinator, reading, who), prefix=PREFIX)
     app.include_router(news_routes.router(coordinator, who), prefix=PREFIX)

@@ -1,4 +1,4 @@
-"""Errors as answers: `{"error": code, "reasons": […], "job_id": …}`; never a stack trace."""
+"""Errors as answers: `{"error": code, "reasons": […], "job_id": …, "column": …}`; never a stack trace."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -54,12 +54,15 @@ def answer(
     reasons: Sequence[str],
     *,
     job_id: Any = None,
+    column: int | None = None,
     headers: dict[str, str] | None = None,
 ) -> JSONResponse:
     """An error's answer."""
     body: dict[str, Any] = {"error": code, "reasons": list(reasons)}
     if job_id is not None:
         body["job_id"] = str(job_id)
+    if column is not None:
+        body["column"] = column
     return JSONResponse(body, status, headers)
 
 
@@ -69,7 +72,8 @@ def refused(error: InterlockError, *, status: int | None = None) -> JSONResponse
         if kind in ANSWERS:
             usual, code = ANSWERS[kind]
             reasons = error.reasons if isinstance(error, Refused) else [str(error)]
-            return answer(status or usual, code, reasons, job_id=getattr(error, "job_id", None))
+            place = getattr(error, "column", None)
+            return answer(status or usual, code, reasons, job_id=getattr(error, "job_id", None), column=place)
     raise error
 
 

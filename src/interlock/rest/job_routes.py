@@ -8,13 +8,15 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from interlock.model.errors import Missing
+from interlock.clock import SystemClock
+from interlock.model.errors import InvalidInput, Missing
 from interlock.model.states import StepStatus
 from interlock.rest import errors
 from interlock.rest.bodies import Settling, Submission, read
 from interlock.rest.contract import Coordinating
 from interlock.rest.reading import Reading, as_json, no_query
-from interlock.views import events, job, jobs
+from interlock.views import changed, events, job, jobs
+from interlock.views.why import explaining
 
 #: how long a question for news may wait
 WAIT_S_MAX = 30.0
@@ -28,6 +30,7 @@ class JobsQuery(BaseModel):
     limit: Annotated[int, Field(ge=1, le=jobs.PAGE_MAX)] = 50
     before: UUID | None = None
     status: StepStatus | None = None
+    modified_since: Annotated[str, Field(max_length=100)] | None = None
 
 
 class JobQuery(BaseModel):
@@ -94,13 +97,23 @@ def router(coordinator: Coordinating, reading: Reading, stopping: asyncio.Event,
 
     @routes.get("")
     async def list_jobs(query: Annotated[JobsQuery, Query()]) -> Response:
-        """The jobs, newest first."""
+        """The jobs, newest first; with `modified_since`, those that changed after that cursor."""
+        if query.modified_since is not None:
+            if query.before is not None or query.status is not None:
+                raise InvalidInput("modified_since stands alone; leave out before and status")
+            return as_json(await reading(changed.jobs, query.modified_since, limit=query.limit))
         return as_json(await reading(jobs.page, limit=query.limit, before=query.before, status=query.status))
 
     @routes.get("/{job_id}")
     async def show_job(job_id: UUID, query: Annotated[JobQuery, Query()]) -> Response:
         """Everything of one job; with `brief`, without commands, tasks, locks and events."""
         return as_json(_there(await reading(job.brief if query.brief else job.one, job_id), job_id))
+
+    @routes.get("/{job_id}/why", dependencies=[Depends(no_query)])
+    async def why(job_id: UUID) -> Response:
+        """What each command of the job that has not ended is waiting for, and the job in a line."""
+        found = await reading(explaining.why, job_id, coordinator.hosts(), SystemClock().now_us())
+        return as_json(_there(found, job_id))
 
     @routes.get("/{job_id}/events")
     async def list_events(job_id: UUID, query: Annotated[EventsQuery, Query()]) -> Response:

@@ -213,6 +213,20 @@ class _Writing:
         done = self._execute(_delete(mapped.table, columns, self._dialect), [row(old, None) for old in records])
         if done != len(records):
             raise self._missing(record, records)
+        if record is EntityRecord:
+            self._keep_names([each for each in records if isinstance(each, EntityRecord)])
+
+    def _keep_names(self, gone: list[EntityRecord]) -> None:
+        """Jobs that named them are still found by these names."""
+        table, is_sqlite = tables.former_entities, self._dialect.name == "sqlite"
+        rows: list[Row] = [
+            (each.ref.type, each.ref.id.bytes if is_sqlite else each.ref.id, each.name)
+            for each in gone
+            if each.name is not None
+        ]
+        if rows:
+            self._execute(_delete(table, ("type", "id"), self._dialect), [row[:2] for row in rows])
+            self._execute(_insert(table, ("type", "id", "name"), self._dialect), rows)
 
     def update(self, record: type, pairs: Iterable[Pair]) -> None:
         groups: dict[tuple[int, ...], list[tuple[Any, Any]]] = {}

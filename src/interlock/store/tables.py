@@ -49,6 +49,12 @@ metadata = MetaData()
 TASK_OVER = "(state = 'Ended' OR state = 'ClearFailed' OR state = 'Cleared')"
 #: what a job or a step cannot show once it has ended
 OVER = "(status <> 'PENDING' AND status <> 'STARTED')"
+#: what few jobs and steps come to, and people look for: partial indexes have it, and no other row pays for them
+SELDOM = "status = 'FAILED' OR status = 'ABORTED' OR status = 'UNKNOWN'"
+SELDOM_RESULT = "result = 'FAILED' OR result = 'CANCELLED'"
+#: events that are not the many that every job has
+SELDOM_KIND = "kind <> 'job_accepted' AND kind <> 'job_ended' AND kind <> 'step_started' AND kind <> 'step_ended'"
+LOUD = "severity <> 'info'"
 
 FIELDS: dict[type, tuple[Field, ...]] = {
     record: fields_of(record) for record in (JobRecord, CommandRecord, TaskRecord, StepRecord, EventRecord)
@@ -142,7 +148,13 @@ job = _table(
     "job",
     JobRecord,
     UniqueConstraint("idempotency_key"),
-    Index("job_by_start", "started_at"),
+    Index("job_by_start", "started_at", "id"),
+    Index("job_by_end", "ended_at", "id", **_where("ended_at IS NOT NULL")),
+    Index("job_by_status", "status", "started_at", "id", **_where(SELDOM)),
+    Index("job_by_user", "user", "started_at", "id"),
+    Index("job_by_action", "action", "started_at", "id"),
+    Index("job_by_correlation", "correlation_id", "started_at", "id"),
+    Index("job_by_title", "title"),
     Index("job_by_change", "change_no"),
     Index("job_by_end", "ended_at", "id", **_where("ended_at IS NOT NULL")),
     Index("job_by_origin", "restart_of", **_where("restart_of IS NOT NULL")),
@@ -163,6 +175,7 @@ command_entities = _table(
     Index("command_entities_by_flow", "flow_id"),
     Index("command_entities_by_parent", "parent_id"),
     Index("command_entities_by_undone", "undoes", **_where("undoes IS NOT NULL")),
+    Index("command_entities_by_result", "result", "created_at", "id", **_where(SELDOM_RESULT)),
     Index("command_entities_unfinished", "flow_id", **_where("state <> 'ENDED'")),
     key=("id",),
     foreign={
@@ -187,6 +200,7 @@ async_tasks = _table(
     Index("async_tasks_by_command", "command_id"),
     Index("async_tasks_by_flow", "flow_id"),
     Index("async_tasks_uncleared", "state", **_where("state IN ('Ended', 'ClearFailed')")),
+    Index("async_tasks_by_host", "host_type", "host_id", "flow_id", **_where("host_id IS NOT NULL")),
     Index("async_tasks_by_undone", "undoes", **_where("undoes IS NOT NULL")),
     key=("id",),
     foreign={
@@ -211,6 +225,7 @@ step = _table(
     StepRecord,
     Index("step_by_job", "job_id"),
     Index("step_by_parent", "parent_step_id"),
+    Index("step_by_status", "status", "started_at", "id", **_where(SELDOM)),
     key=("id",),
     foreign={"job_id": "job.id", "parent_step_id": "step.id"},
     checks={
@@ -237,6 +252,9 @@ audit_log = Table(
         for column, kind in field.columns
     ),
     UniqueConstraint("flow_id", "seq"),
+    Index("audit_log_by_time", "at", "id"),
+    Index("audit_log_by_kind", "kind", "at", "id", **_where(SELDOM_KIND)),
+    Index("audit_log_by_severity", "severity", "at", "id", **_where(LOUD)),
     CheckConstraint("seq >= 1", name="audit_log_counted"),
     CheckConstraint("severity = 'info' OR severity = 'warning' OR severity = 'error'", name="audit_log_severity"),
     sqlite_autoincrement=True,
@@ -383,6 +401,18 @@ entities = _table(
     UniqueConstraint("type", "name"),
     key=("type", "id"),
     checks={"counters": "version >= 0 AND links >= 0"},
+)
+
+#: the names of entities that are gone: jobs that named them are still found by them
+former_entities = Table(
+    "former_entities",
+    metadata,
+    Column("type", Text(), nullable=False),
+    Column("id", Id(), nullable=False),
+    Column("name", Text(), nullable=False),
+    PrimaryKeyConstraint("type", "id"),
+    Index("former_entities_by_name", "type", "name"),
+    sqlite_with_rowid=False,
 )
 
 entity_refs = _table(

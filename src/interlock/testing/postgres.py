@@ -81,9 +81,9 @@ class PostgresServer:
         self.stop(signal.SIGQUIT)
         shutil.rmtree(self.folder)
 
-    def url(self, database: str) -> str:
-        """By which the role `interlock` reaches a database."""
-        return f"postgresql:///{database}?host={quote(str(self.folder))}&user=interlock"
+    def url(self, database: str, user: str = "interlock") -> str:
+        """By which a role reaches a database; `root_of_all` is the superuser."""
+        return f"postgresql:///{database}?host={quote(str(self.folder))}&user={user}"
 
     def create(self, database: str, template: str = "template1") -> str:
         """Creates a database as a copy of another that nobody uses; returns its URL."""

@@ -32,7 +32,7 @@ def page(connection: Connection, type: str, *, limit: int = 50, after: UUID | No
     found = records(connection, EntityRecord, *where, order_by=[entities.c.id], limit=limit + 1)
     shown = found[:limit]
     return {
-        "entities": [_summary(each) for each in shown],
+        "entities": [summary(each) for each in shown],
         "next": str(shown[-1].ref.id) if len(found) > limit else None,
     }
 
@@ -54,7 +54,7 @@ def one(connection: Connection, ref: Ref[Any]) -> Json | None:
     if not found:
         return None
     return {
-        **_summary(found[0]),
+        **summary(found[0]),
         "fields": value(found[0].body_json),
         "locks": locks.on(connection, ref),
         "referrers": _referrers(connection, ref),
@@ -73,7 +73,8 @@ def _referrers(connection: Connection, ref: Ref[Any]) -> list[Json]:
     return [{"ref": str(Ref(type, id)), "field": field} for type, id, field in connection.execute(query)]
 
 
-def _summary(record: EntityRecord) -> Json:
+def summary(record: EntityRecord) -> Json:
+    """An entity, without its fields."""
     return {
         "ref": str(record.ref),
         "type": record.ref.type,

@@ -1,10 +1,13 @@
-"""Events of a job: its lines of the audit log, read on from a number."""
+"""Events: lines of the audit log, of a job or of all."""
 
+from collections.abc import Mapping
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection
+from sqlalchemy import ColumnElement, Connection, select
 
 from interlock.model.records import EventRecord, JobRecord
+from interlock.store import codec
 from interlock.store.tables import audit_log, job
 from interlock.views.loading import records
 from interlock.views.words import Json, moment, text
@@ -48,6 +51,18 @@ def _listed(
 ) -> list[EventRecord]:
     order = audit_log.c.seq.desc() if newest_first else audit_log.c.seq
     return records(connection, EventRecord, audit_log.c.flow_id == job_id, *where, order_by=[order], limit=limit)
+
+
+def numbered(connection: Connection, ids: list[int]) -> list[Json]:
+    """Lines of the log of all jobs by their numbers, in that order, each with its job."""
+    rows = connection.execute(select(audit_log).where(audit_log.c.id.in_(ids))).mappings()
+    found = {row["id"]: {"number": row["id"], "job_id": str(row["flow_id"]), **event(_read(row))} for row in rows}
+    return [found[id] for id in ids if id in found]
+
+
+def _read(row: Mapping[Any, Any]) -> EventRecord:
+    record: EventRecord = codec.read(EventRecord, row)
+    return record
 
 
 def event(record: EventRecord) -> Json:

@@ -36,7 +36,7 @@ def one(connection: Connection, job_id: UUID) -> Json | None:
     )
     return {
         **shown,
-        "commands": [_command(each) for each in commands],
+        "commands": [command_of(each) for each in commands],
         "tasks": [_task(each) for each in tasks],
         "locks": locks.of_job(connection, job_id),
         "after": formers.of_job(connection, job_id),
@@ -74,13 +74,16 @@ def _steps(connection: Connection, record: JobRecord) -> list[Json]:
         below.setdefault(each.parent_step_id, []).append(each)
 
     def grow(steps: Iterable[StepRecord]) -> list[Json]:
-        return [_step(each, record) | {"steps": grow(below.get(each.id, ()))} for each in steps]
+        return [
+            step_of(each, ended=record.ended_at is not None) | {"steps": grow(below.get(each.id, ()))} for each in steps
+        ]
 
     return grow(below.get(None, ()))
 
 
-def _step(record: StepRecord, owner: JobRecord) -> Json:
-    never_reached = record.status is StepStatus.PENDING and owner.ended_at is not None
+def step_of(record: StepRecord, *, ended: bool = False) -> Json:
+    """A step; with `ended`, of a job that is over."""
+    never_reached = record.status is StepStatus.PENDING and ended
     return {
         "id": str(record.id),
         "name": record.name,
@@ -96,7 +99,8 @@ def _step(record: StepRecord, owner: JobRecord) -> Json:
     }
 
 
-def _command(record: CommandRecord) -> Json:
+def command_of(record: CommandRecord) -> Json:
+    """A command, without what is below it."""
     return {
         "id": str(record.id),
         "parent_id": text(record.parent_id),

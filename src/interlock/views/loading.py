@@ -46,3 +46,9 @@ def _refs(connection: Connection, record: type, ids: list[UUID]) -> dict[UUID, l
         for id, entity_type, entity_id in connection.execute(query):
             found.setdefault(id, []).append(Ref(entity_type, entity_id))
     return found
+
+
+def in_order(connection: Connection, record: type[T], column: ColumnElement[Any], ids: list[Any]) -> list[T]:
+    """The records of those ids (values of a column that has the field's name), in the order of the ids."""
+    found = {getattr(each, column.key or ""): each for each in records(connection, record, column.in_(ids))}
+    return [found[id] for id in ids if id in found]

@@ -1,1 +1,1 @@
-"""What version 3 creates, by what it is about."""
+"""What version 3 creates, by what it is about; once released, never edited."""

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from interlock.store.migrations.v0003 import actions, limiting, schedules
+from interlock.store.migrations.v0003 import actions, limiting, schedules, searching
 from interlock.store.types import Id, Text
 
 revision = "0003"
@@ -24,6 +24,8 @@ def upgrade() -> None:
     limiting.create_limits()
     limiting.create_uses()
     limiting.create_tickets()
+    searching.create_indexes()
+    searching.create_former_entities()
 
 
 def _change_jobs() -> None:
