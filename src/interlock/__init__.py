@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from interlock.command import Child, Command, Local, Monitor, Reader, TaskResult, Tx
 from interlock.model.awaited import approval, detached, end_of, signal, until
-from interlock.model.calls import CallOrder, Context
+from interlock.model.calls import AfterPolicy, CallOrder, Context
 from interlock.model.decisions import Decision
 from interlock.model.entities import Endpoint, Entity
 from interlock.model.errors import (
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = [
     "NOTHING",
     "NO_LOCKS",
+    "AfterPolicy",
     "Approval",
     "Bug",
     "CallOrder",

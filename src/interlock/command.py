@@ -1,6 +1,6 @@
 """Commands and catalogs: how operations are declared. The phases' promises are design rule 1."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, get_args, get_origin
 
@@ -104,6 +104,8 @@ class CommandType:
     timeout_s: float | None = None
     #: whether what has succeeded of it may be kept while a person decides
     resumable: bool = False
+    #: whether its end is right although parts of it were skipped
+    skippable: bool = False
 
 
 class Command(_FrozenClass, Generic[R]):
@@ -115,7 +117,8 @@ class Command(_FrozenClass, Generic[R]):
     listed, unless who submits it says otherwise. With `ends=Ends.BY_ENTITY` its end phase, and that of its parts,
     waits for the tasks of other flows on its refs. With `timeout_s` it has a deadline wherever neither the plan
     that it is part of nor who submits it gives it another. What has succeeded of a `resumable` one stays right while a
-    person decides about what failed: who submits it may ask for that.
+    person decides about what failed: who submits it may ask for that. Where it is `skippable` too, its end is right
+    although parts of it have failed and were skipped; its children tell it which.
     """
 
     command_type: ClassVar[CommandType]
@@ -132,13 +135,18 @@ class Command(_FrozenClass, Generic[R]):
         ends: Ends | None = None,
         timeout_s: float | None = None,
         resumable: bool = False,
+        skippable: bool = False,
     ) -> None:
         require_possible(timeout_s)
+        if skippable and not resumable:
+            raise TypeError(f"command {name} is skippable but not resumable; nobody could skip anything")
         upgrades = dict(upgrades or {})
         missing = [n for n in range(1, version) if n not in upgrades]
         if missing:
             raise TypeError(f"command {name} is version {version} but has no upgrade from {missing}")
-        cls.command_type = CommandType(name, version, upgrades, internal, monitored, ends, timeout_s, resumable)
+        cls.command_type = CommandType(
+            name, version, upgrades, internal, monitored, ends, timeout_s, resumable, skippable
+        )
         dataclass(frozen=True, kw_only=True)(cls)
 
     def title(self, db: Reader) -> str:
@@ -148,6 +156,11 @@ class Command(_FrozenClass, Generic[R]):
     def locks(self, db: Reader) -> Locks:
         """What must be held while the command lives, computed again whenever it is (re)started."""
         return NO_LOCKS
+
+    def limited_by(self, db: Reader) -> Sequence[str | Ref[Any]]:
+        """Under which limits it counts while it runs, beside that of its type: words of your own, or refs (a host's
+        is that host's). Asked again whenever it is (re)started; a key without a limit costs nothing."""
+        return ()
 
     def validate(self, db: Reader) -> Refusals:
         """Yields every reason why it may not run."""

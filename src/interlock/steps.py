@@ -19,7 +19,7 @@ _NAMED_MAX = 3
 Stored = tuple[str, int, str]
 
 
-class Steps(Command[None], name=GROUP, resumable=True):
+class Steps(Command[None], name=GROUP, resumable=True, skippable=True):
     """What a plan makes of a group that has an end of its own. Nobody submits it."""
 
     plan: Plan

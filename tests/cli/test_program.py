@@ -23,7 +23,10 @@ JOB, FAILED = str(picture.RUNNING_JOB), str(picture.FAILED_JOB)
 
 
 def test_run_prints_the_job(server: Server, interlock: Interlock) -> None:
-    ran = interlock("run", "vm.remove", "vm=web1", "keep_disks:=true", "--correlation-id", "t-1", "--deadline", "2h")
+    ran = interlock(
+        "run", "vm.remove", "vm=web1", "keep_disks:=true", "--correlation-id", "t-1", "--deadline", "2h",
+        "--after", JOB, "--after", FAILED, "--after-policy", "ended",
+    )  # fmt: skip
     assert (ran.code, ran.out, ran.err) == (0, f"{JOB}\n", "")
     (asked,) = server.coordinator.asked
     assert UUID(asked.pop("idempotency_key"))
@@ -36,6 +39,8 @@ def test_run_prints_the_job(server: Server, interlock: Interlock) -> None:
         "priority": 0,
         "timeout_s": 7200.0,
         "ask": False,
+        "after": [UUID(JOB), UUID(FAILED)],
+        "after_policy": "ended",
     }
 
 
@@ -341,6 +346,19 @@ def test_ctrl_c_leaves_the_job_running_and_says_how_to_come_back(server: Server,
     assert err.splitlines() == [
         f"interlock: job {JOB} goes on; come back with `interlock --socket {server.socket} job watch {JOB}`"
     ]
+
+
+def test_limits_are_set_listed_and_removed(server: Server, interlock: Interlock) -> None:
+    ran = interlock("limit", "set", "host:h1", "--at-most", "2", "--starts", "10", "--per", "1m", "--reason", "slow")
+    assert (ran.code, ran.out) == (0, "host:h1\n")
+    assert interlock("limit", "remove", "host:h1").out == "host:h1\n"
+    given = {"at_most": 2, "starts_max": 10, "window_s": 60.0, "reason": "slow"}
+    assert server.coordinator.asked == [
+        {"limit": "host:h1", "by": "ann", **given},
+        {"no limit": "host:h1", "by": "ann", "reason": ""},
+    ]
+    assert interlock("limit", "list").out == "LIMIT  RUNNING  STARTED  WAITING  SET BY\n"
+    assert interlock("limit", "set", "host:h1", "--at-most", "-1").code == 64
 
 
 def test_schedules_are_listed_shown_and_made(server: Server, interlock: Interlock) -> None:

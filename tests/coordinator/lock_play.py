@@ -19,6 +19,7 @@ from interlock.model.replacing import replace
 from interlock.model.states import Phase, Result, State
 from interlock.store.queries.locks import HeldLock
 from interlock.store.queries.tickets import Waiter
+from interlock.store.queries.waiting import Awaits
 from tests.core.shapes import Mint, Spec
 
 REFS: tuple[Ref[Any], ...] = tuple(Ref("disk", UUID(int=0xD0 + n)) for n in range(4))
@@ -47,9 +48,9 @@ class Rows(Snapshot):
     def waiting_holders(self) -> list[Waiter]:
         return [self._waiter(ticket) for ticket in self._tickets if ticket.flow_id in self._holders]
 
-    def awaited(self, flow_ids: Collection[UUID]) -> set[UUID]:
+    def awaited(self, flow_ids: Collection[UUID]) -> list[Awaits]:
         """Nobody here waits for the end of a job."""
-        return set()
+        return []
 
     def _waiter(self, ticket: TicketRecord) -> Waiter:
         return Waiter(ticket, "a job", ticket.flow_id in self._holders)
@@ -171,7 +172,7 @@ class LockPlay:
         self.wants[command.id] = wanted
         flow, before = self.flows[command.flow_id], dict(self.flows[command.flow_id].locks)
         expected = self._expected(command, wanted)
-        acquired = locking.acquire(flow, command, wanted, Rows(self.stored), self.now)
+        acquired = locking.acquire(flow, command, wanted, {}, Rows(self.stored), self.now)
         found = "refused" if acquired.refusals else "waits" if acquired.is_waiting else "takes"
         assert found == expected, acquired
         if found == "takes":

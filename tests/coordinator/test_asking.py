@@ -82,7 +82,7 @@ class Copy(Command[None], name="copy"):
         return NOTHING
 
 
-class Move(Command[str], name="move", resumable=True):
+class Move(Command[str], name="move", resumable=True, skippable=True):
     """Whatever plan the test has chosen; its end reads its tasks."""
 
     which: str
@@ -253,6 +253,25 @@ async def test_a_job_that_was_not_to_ask_does_not(scratch: Scratch) -> None:
             await coordinator.settle(submitted.id, Decision.RETRY, by="ann", reason="x")
 
 
+class Whole(Command[None], name="whole", resumable=True):
+    """Its end needs all of its parts."""
+
+    def execute(self, db: Tx) -> Plan:
+        return parallel(copy("a"), part(parallel(copy("b"))))
+
+
+async def test_what_an_end_needs_is_not_skipped(scratch: Scratch) -> None:
+    async with opened(scratch, *MEMBERS, Whole) as coordinator:
+        to_fail.update(["a", "b"])
+        submitted = await coordinator.submit(Whole(), ask=True)
+        await until_job(coordinator, submitted.id, lambda row: row.attention is not None)
+        for decides in (None, commands(coordinator, submitted.id)[-1].id):
+            with pytest.raises(Refused, match=r"needs all of its parts|name one"):
+                await coordinator.settle(submitted.id, Decision.SKIP, by="ann", reason="x", command_id=decides)
+        await coordinator.cancel(submitted.id, by="ann")
+        assert (await ended(coordinator, submitted.id)).result is Result.CANCELLED
+
+
 class Hasty(Command[None], name="hasty"):
     """What succeeded of it does not stay right."""
 
@@ -273,7 +292,7 @@ async def test_success_is_not_forced_where_a_part_has_failed(scratch: Scratch) -
         assert (root.result, root.asking, root.forced_by) == (Result.FAILED, None, "ann")
 
 
-class Leaves(Command[None], name="leaves", resumable=True):
+class Leaves(Command[None], name="leaves", resumable=True, skippable=True):
     """One of its tasks is abandoned."""
 
     def execute(self, db: Tx) -> Plan:

@@ -217,7 +217,7 @@ async def test_jobs_that_would_wait_for_the_ends_of_each_other_do_not_wait_for_e
         met[:] = [each.id for each in (*waits[1:], waits[0])]
         gate.open.set()
         failures = [(await failure_of(each)).message for each in waits]
-        assert any("waits for the end or a lock of this job" in message for message in failures)
+        assert any(message.count("waits for the end of") == jobs for message in failures), "the whole circle is named"
 
 
 async def test_the_end_of_a_job_that_waits_for_a_lock_of_the_waiting_one_is_not_waited_for(scratch: Scratch) -> None:
@@ -228,7 +228,8 @@ async def test_the_end_of_a_job_that_waits_for_a_lock_of_the_waiting_one_is_not_
         waits = await coordinator.submit(Patient(disk=disk))
         met[:] = [waits.id]
         gate.open.set()
-        assert "waits for the end or a lock of this job" in (await failure_of(holds)).message
+        circle = f"this job waits for the end of job {waits.id}; job {waits.id} waits for a lock of this job"
+        assert circle in (await failure_of(holds)).message
         await waits.result(WAIT_S)
 
 

@@ -90,7 +90,7 @@ class Mint:
         name = f"spec{len(self.specs)}"
         self.specs[name] = spec
         refs = tuple(REFS[n] for n in spec.locks)
-        return Described(name, 1, "{}", refs, f"Do {name}", spec.ends, resumable=spec.resumable)
+        return Described(name, 1, "{}", refs, f"Do {name}", spec.ends, resumable=spec.resumable, skippable=True)
 
     def flow_of(self, spec: Spec) -> Flow:
         """A flow that was accepted and not yet begun."""
@@ -101,7 +101,9 @@ class Mint:
                 id=id, flow_id=id, parent_id=None, correlation_id="ticket-1", name=described.name, version=1,
                 parameters_json="{}", refs=described.refs, title=described.title, depth=0, role=Role.FORWARD,
                 key=described.name, position=0, after=(), step=None, weight=1, best_effort=False, created_at=START,
-                options_json=Options(ends_by_entity=spec.ends is Ends.BY_ENTITY, asks=spec.resumable).to_json(),
+                options_json=Options(
+                    ends_by_entity=spec.ends is Ends.BY_ENTITY, asks=spec.resumable, skips=spec.resumable
+                ).to_json(),
             )
         )  # fmt: skip
         flow.put_job(

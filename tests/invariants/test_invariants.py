@@ -60,6 +60,13 @@ PLANTED: list[tuple[str, list[tuple[int, str]]]] = [
         [(2, f"task {POLLED} is Polling with outcome None and end time 7")],
     ),
     (
+        f"INSERT INTO job_formers VALUES ({hex_of(OPEN)}, {hex_of(NOBODY)}, 'ended', NULL)",
+        [
+            (13, f"job {OPEN} comes after job {NOBODY}, which is gone"),
+            (13, f"job {OPEN} has begun but comes after job {NOBODY}, of whose end it was not told"),
+        ],
+    ),
+    (
         row("command_entities", WAITING, "ended_seq = 1"),
         [(3, f"command {WAITING} is PENDING and has place 1 in the order of ends")],
     ),

@@ -1,7 +1,7 @@
 """A job that waits for a monitor, a signal and a person, and a call of three jobs: the server is killed with SIGKILL
 before and after every commit, by whomever it was asked for; what is left is brought on, and ends truly."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import pytest
 from interlock.testing.site import Site, wait_for
 from tests.databases import Scratch
 from tests.killing import loop
+from tests.killing.commits import kill_at_each
 
 # a client that connects to a server while that is killed leaves its socket to the garbage collector
 pytestmark = [pytest.mark.long, pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")]
@@ -45,7 +46,7 @@ def test_a_waiting_job_survives_sigkill_at_every_commit(site: Site) -> None:
     def run(name: str) -> None:
         drive(site, name, site.submit("box.open", box=name))
 
-    kill_at_each(site, lambda name: site.do("box.add", name=name), run, judge)
+    kill_at_each(site, lambda name: site.do("box.add", name=name), run, judge, at_least=COMMITS)
 
 
 def test_a_call_survives_sigkill_at_every_commit(site: Site) -> None:
@@ -69,32 +70,7 @@ def test_a_call_survives_sigkill_at_every_commit(site: Site) -> None:
         for number, job in enumerate(jobs):
             drive(site, f"{name}_{number}", job)
 
-    kill_at_each(site, prepare, run, judge)
-
-
-def kill_at_each(
-    site: Site, prepare: Callable[[str], Any], run: Callable[[str], None], judge: Callable[[str], bool]
-) -> None:
-    """Counts the commits of a run that nobody kills; then one run for each side of each of them. `judge` says
-    whether there is anything left."""
-    prepare("recorded")
-    site.arm("record:0:before")
-    run("recorded")
-    commits = [number for name, number in site.hits() if name == "commit"]
-    assert len(commits) >= COMMITS
-    for number in commits[:-2]:  # how many there are depends by one or two on which looks meet
-        for side in ("before", "after"):
-            name = f"run{number}{side}"
-            prepare(name)
-            site.arm(f"commit:{number}:{side}")
-            with suppress(httpx.TransportError):
-                run(name)
-            assert site.server_died_of_sigkill(), f"{name} was not reached"
-            site.disarm()
-            site.start_server(*loop.OPTIONS, environment=site.failpoints())
-            assert judge(name) or (number, side) == (1, "before"), f"{name}: what was accepted is gone"
-            loop.nothing_open(site, name)
-    print(f"killed {2 * len(commits[:-2])} times")
+    kill_at_each(site, prepare, run, judge, at_least=COMMITS)
 
 
 def drive(site: Site, box: str, job: str) -> None:

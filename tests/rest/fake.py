@@ -163,6 +163,13 @@ class FakeCoordinator:
         with self.database.reader() as connection:
             yield connection
 
+    async def set_limit(self, key: str, **options: Any) -> str:
+        self.asked.append({"limit": key, **options})
+        return key
+
+    async def remove_limit(self, key: str, **options: Any) -> None:
+        self.asked.append({"no limit": key, **options})
+
     async def changed(self, job_id: UUID, after_seq: int, timeout_s: float) -> None:
         self.waits.append((job_id, after_seq))
         self.waited.set()

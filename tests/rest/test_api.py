@@ -23,6 +23,7 @@ BODY = {"command": "vm.remove", "parameters": {"vm": "web1"}}
 
 async def test_a_command_is_submitted(client: httpx.AsyncClient, coordinator: FakeCoordinator) -> None:
     body = BODY | {"version": 1, "idempotency_key": "k", "correlation_id": "ticket-9", "timeout_s": 2.5}
+    body |= {"after": [JOB], "after_policy": "failed"}
     answer = await client.post("/jobs", json=body)
     assert (answer.status_code, answer.json()) == (201, {"job_id": JOB, "repeated": False})
     assert answer.headers["Location"] == f"/api/v1/jobs/{JOB}"
@@ -38,6 +39,8 @@ async def test_a_command_is_submitted(client: httpx.AsyncClient, coordinator: Fa
             "priority": 0,
             "timeout_s": 2.5,
             "ask": False,
+            "after": [UUID(JOB)],
+            "after_policy": "failed",
         }
     ]
 
@@ -326,7 +329,7 @@ async def test_a_job_is_shown(client: httpx.AsyncClient) -> None:
     found = (await client.get(f"/jobs/{JOB}")).json()
     assert (found["title"], found["status"], found["events_total"]) == ("Remove VM web1", "STARTED", 3)
     brief = (await client.get(f"/jobs/{JOB}", params={"brief": True})).json()
-    left_out = {"commands", "tasks", "locks", "actions", "events"}
+    left_out = {"commands", "tasks", "locks", "after", "actions", "events"}
     assert brief == {key: value for key, value in found.items() if key not in left_out}
 
 
@@ -457,6 +460,8 @@ async def test_the_description_of_the_api_is_there(client: httpx.AsyncClient) ->
         "/api/v1/jobs/{job_id}/settle",
         "/api/v1/leftovers",
         "/api/v1/leftovers/{leftover_id}/clear",
+        "/api/v1/limits",
+        "/api/v1/limits/remove",
         "/api/v1/locks",
         "/api/v1/plans",
         "/api/v1/reports",
@@ -469,3 +474,29 @@ async def test_the_description_of_the_api_is_there(client: httpx.AsyncClient) ->
         "/api/v1/signals",
         "/api/v1/verify",
     ])  # fmt: skip
+
+
+async def test_a_limit_is_set_listed_and_removed(client: httpx.AsyncClient, coordinator: FakeCoordinator) -> None:
+    body = {"key": "command:vm.remove", "at_most": 2, "starts_max": 10, "window_s": 60.0}
+    assert (await client.post("/limits", json=body | {"reason": "slow"})).json() == {"key": "command:vm.remove"}
+    assert (await client.post("/limits/remove", json={"key": "key:k"})).json() == {"key": "key:k"}
+    assert coordinator.asked == [
+        {
+            "limit": "command:vm.remove",
+            "at_most": 2,
+            "starts_max": 10,
+            "window_s": 60.0,
+            "by": "ann",
+            "reason": "slow",
+        },
+        {"no limit": "key:k", "by": "ann", "reason": ""},
+    ]
+    assert (await client.get("/limits")).json() == {"limits": [], "more": False}
+
+
+@pytest.mark.parametrize("change", [{"at_most": -1}, {"window_s": 0}, {"starts_max": 0}, {"key": ""}, {"more": 1}])
+async def test_a_limit_out_of_its_bounds_is_refused(
+    client: httpx.AsyncClient, coordinator: FakeCoordinator, change: dict[str, Any]
+) -> None:
+    answer = await client.post("/limits", json={"key": "key:k", "at_most": 1} | change)
+    assert (answer.status_code, coordinator.asked) == (422, [])

@@ -5,13 +5,16 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
+from interlock.model.calls import AfterPolicy
 from interlock.model.changes import Change, Record
+from interlock.model.limits import LimitRecord, LimitTicketRecord, LimitUseRecord
 from interlock.model.locks import LockMode, LockScope
 from interlock.model.records import (
     CommandRecord,
     EntityRecord,
     EntityRefRecord,
     EventRecord,
+    FormerRecord,
     JobRecord,
     LeftoverRecord,
     LockRecord,
@@ -93,6 +96,10 @@ LOCK = LockRecord(VM, FLOW, LockMode.SHARED, FLOW, 2)
 SIGNAL = SignalRecord(UUID(int=0xD1), "host.up", HOST, FLOW, "{}", "monitor", 4, TASK)
 NEWS = SignalRecord(UUID(int=0xD2), "tick", None, None, "1", "", 4)
 TICKET = TicketRecord(CHILD, VM, FLOW, LockMode.EXCLUSIVE, -5, 2, 9)
+FORMER = FormerRecord(FLOW, UUID(int=0xF2), AfterPolicy.FAILED, Result.CANCELLED)
+LIMIT = LimitRecord("command:image.remove", 5, 10, 60_000_000, "ada", 3)
+USE = LimitUseRecord(CHILD, "command:image.remove", FLOW, 4)
+HELD_BACK = LimitTicketRecord(CHILD, "key:rack 7", FLOW, -5, 2, 9)
 KEPT_LOCK = LockRecord(DISK, FLOW, LockMode.EXCLUSIVE, CHILD, 3, LEFTOVER, LockScope.EXECUTION)
 SNAPSHOT = SnapshotRecord(FLOW, CHILD, DISK, 0, '{"name":"d"}', None)
 CREATED = SnapshotRecord(FLOW, CHILD, OTHER, 1, None, '{"name":"e"}')
@@ -104,7 +111,8 @@ EVENT = EventRecord(FLOW, 2, 5, Severity.ERROR, "leftover_made", "it may still r
 
 #: in an order that suits nobody: children before parents
 EVERYTHING: tuple[Record, ...] = (
-    EVENT, PLAIN_EVENT, KEPT_LOCK, LOCK, TICKET, SIGNAL, NEWS, CREATED, SNAPSHOT, LEFT, SUBSTEP, STEP, OVER,
+    EVENT, PLAIN_EVENT, KEPT_LOCK, LOCK, TICKET, FORMER, USE, HELD_BACK, LIMIT,
+    SIGNAL, NEWS, CREATED, SNAPSHOT, LEFT, SUBSTEP, STEP, OVER,
     PLACEHOLDER, DONE, ROOT,
     JOB, LINK, ENTITY_DISK, ENTITY_VM,
 )  # fmt: skip

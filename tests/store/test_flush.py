@@ -29,6 +29,8 @@ from tests.store.rows import (
     EVENT,
     EVERYTHING,
     FLOW,
+    FORMER,
+    HELD_BACK,
     JOB,
     KEPT_LOCK,
     LEFT,
@@ -43,14 +45,16 @@ from tests.store.rows import (
     STEP,
     SUBSTEP,
     TICKET,
+    USE,
     VM,
     stored,
     write,
 )
 
 WHOLE_FLOW = flows.FlowRows(
-    JOB, (ROOT, DONE), (PLACEHOLDER, OVER), (STEP, SUBSTEP), (KEPT_LOCK, LOCK), (TICKET,), (SNAPSHOT, CREATED), (LEFT,)
-)
+    JOB, (ROOT, DONE), (PLACEHOLDER, OVER), (STEP, SUBSTEP), (KEPT_LOCK, LOCK), (TICKET,), (SNAPSHOT, CREATED), (LEFT,),
+    (FORMER,), (USE,), (HELD_BACK,),
+)  # fmt: skip
 
 
 @pytest.fixture(params=DIALECTS)

@@ -134,7 +134,7 @@ def test_unfinished_flows_come_oldest_first(database: Database) -> None:
     with database.reader() as reader:
         assert flows.unfinished(reader) == [TWO, ONE]
         assert flows.load(reader, [ONE, UUID(int=99), TWO]) == [
-            flows.FlowRows(each, (), (), (), (), (), (), ()) for each in (young, old)
+            flows.FlowRows(each, *[()] * 10) for each in (young, old)
         ]
 
 

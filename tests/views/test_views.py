@@ -265,6 +265,7 @@ def test_a_running_job_is_shown_whole(connection: Connection) -> None:
         "value": None,
         "leftovers": [],
         "locks": [VM_LOCK],
+        "after": [],
         "events_total": 3,
     }
 

@@ -11,6 +11,7 @@ from interlock.cli.client import Client, Cut, NoServer
 from interlock.cli.context import Context, Output, examples, of
 from interlock.cli.exits import Exit, Stop
 from interlock.cli.output import print_json, write
+from interlock.model.calls import AfterPolicy
 from interlock.model.locks import PRIORITY_MAX
 
 #: how long a submission whose answer was lost is repeated, under the same idempotency key
@@ -29,6 +30,7 @@ def register(app: typer.Typer) -> None:
             "interlock run vm.remove vm=web1 --wait",
             "interlock run vm.remove vm=web1 --plan",
             "interlock run disk.move disk=data domain=d2 --deadline 2h",
+            "interlock run vm.remove vm=web1 --after 0192f0c1-7a3e-7c41-9d5e-3f1b2a4c5d6e",
             'interlock run vm.add name=web1 domain=d1 \'disks:=[{"size": "10GiB"}]\'',
             "interlock run host.add name=h1 address=127.0.0.1 port:=54321 --correlation-id ticket-42",
         ),
@@ -70,6 +72,13 @@ def run(
             "--ask", help="Where a part fails, keep what succeeded and ask; see `interlock job retry` and `skip`."
         ),
     ] = False,
+    after: Annotated[
+        list[uuid.UUID] | None,
+        typer.Option(metavar="JOB", help="It begins when this job has ended; may be repeated.", show_default=False),
+    ] = None,
+    after_policy: Annotated[
+        AfterPolicy, typer.Option(help="How those jobs must have ended; else it never begins.")
+    ] = AfterPolicy.SUCCEEDED,
     output: Output = None,
 ) -> None:
     """Submit a command; prints the job's id."""
@@ -88,6 +97,8 @@ def run(
         "priority": priority,
         "timeout_s": None if deadline is None else parameters.seconds(deadline),
         "ask": ask,
+        "after": [str(each) for each in after or ()],
+        "after_policy": after_policy,
     }
     accepted = send(context.client, "/jobs", body)
     as_json = context.wants_json(output)

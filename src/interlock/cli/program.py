@@ -12,6 +12,7 @@ from interlock.cli import (
     agent_commands,
     control_commands,
     job_commands,
+    limit_commands,
     news_commands,
     read_commands,
     schedule_commands,
@@ -51,6 +52,7 @@ job_commands.register(app)
 control_commands.register(job_commands.jobs_group)
 settle_commands.register(job_commands.jobs_group)
 news_commands.register(app, job_commands.jobs_group)
+limit_commands.register(app)
 read_commands.register(app)
 schedule_commands.register(app)
 action_commands.register(app)

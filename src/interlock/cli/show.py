@@ -44,6 +44,7 @@ def job(found: Json) -> None:
             "restart of": found["restart_of"],
             "correlation id": found["correlation_id"],
             "entities": ", ".join(found["refs"]),
+            "after": ", ".join(map(_former, found["after"])),
             "parameters": _json(found["parameters"]),
             "started": clock(found["started_at"]),
             "deadline": clock(found["commands"][0]["deadline_at"]),
@@ -154,6 +155,11 @@ def _state(task: Json) -> str:
     if task["outcome"] is None and task["stopping"] is not None:
         return f"{task['state']} (to stop)"
     return f"{task['state']} (no progress)" if task["stalled_at"] is not None else str(task["state"])
+
+
+def _former(former: Json) -> str:
+    """A job that this one comes after, and how it must end, or ended."""
+    return f"{former['job_id']} ({former['result'] or 'must have ' + former['policy']})"
 
 
 def _section(title: str, rows: Any, headings: Sequence[str]) -> None:

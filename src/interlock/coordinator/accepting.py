@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -15,12 +15,12 @@ from interlock.core import narration
 from interlock.core.flow import Flow
 from interlock.ids import new_id
 from interlock.model.actions import Action, job_ref
-from interlock.model.calls import NO_CONTEXT, Context
+from interlock.model.calls import FORMERS_MAX, NO_CONTEXT, AfterPolicy, Context
 from interlock.model.errors import InvalidInput, KeyReused, Missing
 from interlock.model.layout import Options
 from interlock.model.locks import PRIORITY_MAX
 from interlock.model.plan import require_possible
-from interlock.model.records import CommandRecord, JobRecord, Role
+from interlock.model.records import CommandRecord, FormerRecord, JobRecord, Role
 from interlock.model.refs import Ref
 from interlock.model.replacing import replace
 from interlock.model.states import Ends, StepStatus
@@ -46,9 +46,9 @@ class Submission:
     context: Context = NO_CONTEXT
     #: of which call it is a part, in words: what two calls under one key must share beside their commands
     call: str = ""
-    #: the job that it comes after; `whatever_end`: that need not succeed
-    after_job: UUID | None = None
-    whatever_end: bool = False
+    #: the jobs that it comes after, and how they must have ended
+    after: tuple[UUID, ...] = ()
+    after_policy: AfterPolicy = AfterPolicy.SUCCEEDED
     #: seconds that it may take from when it begins; None = what its class says
     timeout_s: float | None = None
     #: where a part fails, what succeeded is kept and a person is asked
@@ -71,6 +71,8 @@ def submission(
     context: Context = NO_CONTEXT,
     timeout_s: float | None = None,
     ask: bool = False,
+    after: Sequence[UUID] = (),
+    after_policy: AfterPolicy = AfterPolicy.SUCCEEDED,
 ) -> Submission:
     """A submission with new ids, as far as it can be checked without the database. Raises InvalidInput."""
     id = new_id()
@@ -80,7 +82,7 @@ def submission(
     return Submission(
         id, (new_id(), new_id(), new_id()), catalog.checked(command), _checked_correlation(correlation_id, id),
         _checked_key(idempotency_key), _checked_user(user), _checked_priority(priority), _checked_context(context),
-        timeout_s=_checked_timeout(timeout_s), ask=ask,
+        timeout_s=_checked_timeout(timeout_s), ask=ask, after=_checked_after(after), after_policy=after_policy,
     )  # fmt: skip
 
 
@@ -113,8 +115,10 @@ def accept(
     stored = catalog.write_command(command, keyring)
     digest = None
     if submission.idempotency_key is not None:
-        digest = catalog.digest(command, keyring) + submission.call
+        digest = catalog.digest(command, keyring) + (submission.call or _order(submission))
         _check_key(snapshot, submission.idempotency_key, digest)
+    if not submission.call:  # what the parts of one call come after is accepted with them
+        _check_formers(snapshot, submission.after)
     refs = unique_refs(command)
     check_refs(snapshot, command, [ref for ref in refs if ref not in added])
     kind = command.command_type
@@ -162,6 +166,8 @@ def accept(
             schedule_id=submission.schedule_id,
         )
     )
+    for id in submission.after:
+        flow.put_former(FormerRecord(flow.id, id, submission.after_policy))
     narration.open_job(flow, submission.step_ids, now)
     if submission.restart_of is not None:
         _note_restart(flow, submission, now)
@@ -179,13 +185,11 @@ def _note_restart(flow: Flow, submission: Submission, now: int) -> None:
 
 
 def _options(submission: Submission, kind: CommandType) -> Options:
-    former = submission.after_job
     return Options(
-        after_job=None if former is None else str(former),
-        whatever_end=submission.whatever_end,
         ends_by_entity=kind.ends is Ends.BY_ENTITY,
         timeout_s=submission.timeout_s or kind.timeout_s,
         asks=submission.ask,
+        skips=submission.ask and kind.skippable,
     )
 
 
@@ -213,6 +217,30 @@ def check_refs(snapshot: Snapshot, command: Command[Any], refs: Collection[Ref[A
     if missing:
         name = command.command_type.name
         raise Missing(*(f"{name}: {ref} does not exist; `interlock entity` lists what does" for ref in missing))
+
+
+def _order(submission: Submission) -> str:
+    """What it comes after, as text: empty where that is nothing."""
+    named = " ".join(sorted(map(str, submission.after)))
+    return f" {submission.after_policy} after {named}" if named else ""
+
+
+def _check_formers(snapshot: Snapshot, after: Collection[UUID]) -> None:
+    """That they exist, and are not deleted before they are known to be awaited."""
+    if not after:
+        return
+    snapshot.needs_writer = True
+    there = snapshot.results_of(after)
+    missing = [f"there is no job {id} to come after; `interlock jobs` lists them" for id in after if id not in there]
+    if missing:
+        raise Missing(*missing)
+
+
+def _checked_after(given: Sequence[UUID]) -> tuple[UUID, ...]:
+    """What it comes after, each once. Raises InvalidInput."""
+    if len(given) > FORMERS_MAX:
+        raise InvalidInput(f"after {len(given)} jobs; it may be at most {FORMERS_MAX}")
+    return tuple(dict.fromkeys(given))
 
 
 def _checked_correlation(given: str | None, id: UUID) -> str:

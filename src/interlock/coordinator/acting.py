@@ -7,7 +7,9 @@ from uuid import UUID
 
 from interlock.catalog import Catalog
 from interlock.clock import Clock
+from interlock.coordinator.configured import ConfiguredLimits
 from interlock.coordinator.engine import Engine
+from interlock.coordinator.host_room import HostRoom
 from interlock.coordinator.host_watch import HostWatch
 from interlock.coordinator.local_tasks import LocalTasks
 from interlock.coordinator.waiting import Waiting
@@ -16,12 +18,14 @@ from interlock.core.facts import Fact
 from interlock.core.flow import Flow
 from interlock.hosts.backend import Connect, HostLink, Unreachable
 from interlock.model.entities import Endpoint, HostEntity
+from interlock.model.limits import of_host
+from interlock.model.locks import AGEING_US
 from interlock.model.records import TaskRecord
 from interlock.model.refs import Ref
 from interlock.model.states import TaskState
 from interlock.secrets import Keyring
 from interlock.store.database import Database
-from interlock.store.queries import entities
+from interlock.store.queries import entities, tasks
 
 
 class Acting:
@@ -36,6 +40,7 @@ class Acting:
         patience: Patience,
         connect: Connect,
         waiting: Waiting,
+        limits: ConfiguredLimits,
     ) -> None:
         self._database = database
         self._catalog = catalog
@@ -44,9 +49,12 @@ class Acting:
         self._connect_to = connect
         self._engine: Engine | None = None
         self._watches: dict[Ref[Any], HostWatch] = {}
+        #: of hosts that were not connected yet
+        self._rooms: dict[Ref[Any], HostRoom] = {}
         self._running: dict[Ref[Any], asyncio.Task[None]] = {}
         self._local = LocalTasks(catalog, keyring, self._tell, patience.stop_s)
         self._waiting = waiting
+        self._limits = limits
         self._stopped = False
 
     def serve(self, engine: Engine) -> None:
@@ -67,14 +75,15 @@ class Acting:
 
     # tasks ------------------------------------------------------------------------------------------
 
-    def task_stored(self, task: TaskRecord, term: int, *, fresh: bool) -> None:
+    def task_stored(self, task: TaskRecord, term: int, *, fresh: bool, priority: int) -> None:
         if self._stopped or task.state is TaskState.CLEARED:
             return  # stopped: what is committed from now on is for the next engine
         if task.host is None:
             if task.state is TaskState.INITIALIZING:
                 self._local.take(task, fresh=fresh)
         else:
-            self._watch(task.host).take(task, term, fresh=fresh)
+            rank = task.created_at - priority * AGEING_US
+            self._watch(task.host).take(task, term, fresh=fresh, rank=rank)
 
     def task_left(self, task: TaskRecord) -> None:
         """A person has settled it: what its host may still do with it is nobody's concern here any more."""
@@ -83,7 +92,10 @@ class Acting:
             watch.leave(task.id)
 
     def incarnation_of(self, host: Ref[Any]) -> str | None:
-        """The journal of a host that is connected now; safe to call from any thread."""
+        """The journal of a host that is connected now; safe to call from any thread. None where the host has a limit:
+        what may have to wait is bound when it is sent."""
+        if of_host(host) in self._limits.now:
+            return None
         watch = self._watches.get(host)
         return watch.incarnation if watch is not None else None
 
@@ -94,13 +106,27 @@ class Acting:
     def _watch(self, host: Ref[Any]) -> HostWatch:
         watch = self._watches.get(host)
         if watch is None:
-            watch = HostWatch(host, self._connect, self._tell, self._clock, self._patience)
+            room = HostRoom(host, self._limits, self._clock, self._tell)
+            watch = HostWatch(host, self._connect, self._tell, self._clock, self._patience, room)
+            self._rooms[host] = room
             self._watches[host] = watch
             self._running[host] = asyncio.get_running_loop().create_task(watch.run())
         return watch
 
     async def _connect(self, host: Ref[Any], pushed: Callable[[], None]) -> HostLink:
-        return await self._connect_to(await asyncio.to_thread(self._endpoint, host), pushed)
+        endpoint = await asyncio.to_thread(self._endpoint, host)
+        room = self._rooms.pop(host, None)
+        if room is not None:
+            room.started_before(await asyncio.to_thread(self._starts, host))
+        return await self._connect_to(endpoint, pushed)
+
+    def _starts(self, host: Ref[Any]) -> list[int]:
+        """What was started on a host within its limit's window, before this engine."""
+        limit = self._limits.now.get(of_host(host))
+        if limit is None or limit.window_us is None:
+            return []
+        with self._database.reader() as connection:
+            return tasks.starts_on(connection, host, self._clock.now_us() - limit.window_us)
 
     def _endpoint(self, host: Ref[Any]) -> Endpoint:
         with self._database.reader() as connection:

@@ -10,7 +10,7 @@ from interlock.coordinator.refusing import was_refused
 from interlock.coordinator.runner import Runner
 from interlock.coordinator.snapshot import Snapshot
 from interlock.core.flow import Flow
-from interlock.model.calls import CallOrder
+from interlock.model.calls import AfterPolicy, CallOrder
 from interlock.model.failure import Cause, Failure
 from interlock.model.replacing import replace
 
@@ -29,10 +29,8 @@ def in_order(submissions: Sequence[Submission], order: CallOrder) -> list[Submis
     submissions = [replace(each, call=call) for each in submissions]
     if order is CallOrder.PARALLEL:
         return submissions
-    whatever = order is CallOrder.ONE_BY_ONE
-    followed = [
-        replace(each, after_job=before.flow_id, whatever_end=whatever) for before, each in pairwise(submissions)
-    ]
+    policy = AfterPolicy.ENDED if order is CallOrder.ONE_BY_ONE else AfterPolicy.SUCCEEDED
+    followed = [replace(each, after=(before.flow_id,), after_policy=policy) for before, each in pairwise(submissions)]
     return [submissions[0], *followed]
 
 

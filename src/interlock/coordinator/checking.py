@@ -1,6 +1,6 @@
 """Before a commit: is all that a run read still so, in the database and within its batch?"""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 
 from interlock.coordinator.change_set import ChangeSet
 from interlock.coordinator.work import Work
+from interlock.model.limits import LimitRecord
 from interlock.model.locks import LockMode, conflict
 from interlock.model.records import EntityRecord, LockRecord
 from interlock.model.refs import Ref
@@ -17,8 +18,9 @@ from interlock.store.queries import entities, locks
 class Checker:
     """Reads versions and locks for a whole batch at once, then judges its runs in order."""
 
-    def __init__(self, connection: Connection, works: Sequence[Work]) -> None:
+    def __init__(self, connection: Connection, works: Sequence[Work], limits: Mapping[str, LimitRecord]) -> None:
         self._works = works
+        self._limits = limits
         sets = [work.change_set for work in works if work.change_set is not None]
         touched = {ref for each in sets for ref in (*each.reads, *each.link_reads)}
         wanted = {ref for each in sets for ref in each.lock_wants}
@@ -40,6 +42,8 @@ class Checker:
         return valid
 
     def _holds(self, each: ChangeSet) -> bool:
+        if each.limits is not None and each.limits is not self._limits:
+            return False
         for index, reads in enumerate((each.reads, each.link_reads)):
             for ref, seen in reads.items():
                 if ref in self._written or self._versions.get(ref, (0, 0))[index] != seen:

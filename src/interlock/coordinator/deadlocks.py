@@ -1,6 +1,6 @@
 """Who would wait for whom: a flow that holds locks may wait only where that does not lead back to itself."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -10,7 +10,6 @@ from interlock.core.flow import Flow
 from interlock.model.locks import LockMode, conflict
 from interlock.model.records import TicketRecord
 from interlock.model.refs import Ref
-from interlock.store.queries.locks import HeldLock
 
 Modes = Mapping[Ref[Any], LockMode]
 
@@ -66,23 +65,6 @@ class _Hold:
     flow_id: UUID
     mode: LockMode
     title: str
-
-
-def awaited_by(flow: Flow, held: Iterable[HeldLock], snapshot: Snapshot) -> str | None:
-    """Who holds what this flow would wait for, and itself waits for the end of this flow's job, in words; or None."""
-    for each in held:
-        if leads_back(flow.id, each.lock.flow_id, snapshot):
-            return f"job {each.lock.flow_id} ({each.job_title}) holds {each.lock.ref} and waits for the end of this job"
-    return None
-
-
-def leads_back(flow_id: UUID, origin: UUID, snapshot: Snapshot) -> bool:
-    """Whether one flow waits for another, for locks or ends of jobs, through however many between them."""
-    seen, front = set[UUID](), {origin}
-    while front and flow_id not in seen:
-        seen |= front
-        front = snapshot.awaited(front) - seen
-    return flow_id in seen
 
 
 def _edges(waits: Sequence[_Wait], holds: Sequence[_Hold]) -> Mapping[UUID, list[_Edge]]:

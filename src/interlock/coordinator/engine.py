@@ -22,7 +22,7 @@ from interlock.coordinator.waking import Waking
 from interlock.coordinator.work import Asked, Errand, Outcome, Outside, Slot, Work, never_sent, wants_action
 from interlock.coordinator.workers import OVERDUE_S, Workers
 from interlock.coordinator.writer import SETS_MAX, Owner, Writer
-from interlock.core import narration
+from interlock.core import limiting, narration
 from interlock.core.facts import Examine, Fact, Look, TaskCleared, TaskProgressed
 from interlock.core.flow import Flow
 from interlock.core.lifecycle import examine_all
@@ -44,7 +44,7 @@ _log = structlog.get_logger(__name__)
 class Actor(Protocol):
     """Who acts on what has been committed; called in the loop, must not block."""
 
-    def task_stored(self, task: TaskRecord, term: int, *, fresh: bool) -> None:
+    def task_stored(self, task: TaskRecord, term: int, *, fresh: bool, priority: int) -> None:
         """A task is to be sent, watched, or cleared; a fresh one was certainly never sent."""
 
     def flow_stored(self, flow: Flow) -> None:
@@ -76,8 +76,10 @@ class Engine:
         self._stopped = False
         self._workers = Workers(database, clock, self._ran, workers)
         self._trials = Trials(self._schedule)
-        self._waking = Waking(clock, self.tell, self._touch, self._is_holder)
-        self.writer = Writer(database, owner, clock, self._from_writer, self._from_broken_writer, sets_max=sets_max)
+        self._waking = Waking(clock, self.tell, self._touch, self._is_holder, world.limits)
+        self.writer = Writer(
+            database, owner, clock, world.limits, self._from_writer, self._from_broken_writer, sets_max=sets_max
+        )
         self.failed: asyncio.Future[None] = self._loop.create_future()
 
     def start(self) -> None:
@@ -189,7 +191,7 @@ class Engine:
 
     def _is_holder(self, flow_id: UUID) -> bool:
         slot = self._slots.get(flow_id)
-        return slot is not None and bool(slot.flow.locks)
+        return slot is not None and limiting.holds(slot.flow)
 
     @property
     def flows(self) -> int:
@@ -208,7 +210,8 @@ class Engine:
             count = 1 if slot.careful else self._facts_max
             facts = slot.take(count)
         run = run_of(slot, facts, asked, self._world, self._clock)
-        work = Work(slot, facts, asked, run, in_writer=slot.conflicts > CONFLICTS_MAX)
+        is_for_writer = slot.conflicts > CONFLICTS_MAX or bool(slot.flow.limit_tickets)
+        work = Work(slot, facts, asked, run, in_writer=is_for_writer)
         if work.in_writer:
             self.writer.put(work)
         else:
@@ -339,7 +342,7 @@ class Engine:
     def _act(self, flow: Flow, change_set: ChangeSet) -> None:
         for change in change_set.changes:
             if isinstance(change.new, TaskRecord) and wants_action(change):
-                self._actor.task_stored(change.new, flow.job.term, fresh=never_sent(change))
+                self._actor.task_stored(change.new, flow.job.term, fresh=never_sent(change), priority=flow.job.priority)
         self._waking.stored(flow, change_set.changes)
         for born in change_set.born:
             self._begin(born)
@@ -366,4 +369,5 @@ class Engine:
             if task.state is TaskState.CLEAR_FAILED:
                 slot.clearing.add(task.id)
             if task.state is not TaskState.CLEARED:
-                self._actor.task_stored(task, slot.flow.job.term, fresh=False)
+                job = slot.flow.job
+                self._actor.task_stored(task, job.term, fresh=False, priority=job.priority)

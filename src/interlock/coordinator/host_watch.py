@@ -12,6 +12,7 @@ import structlog
 
 from interlock.clock import Clock
 from interlock.coordinator import starting
+from interlock.coordinator.host_room import HostRoom
 from interlock.coordinator.watched import (
     TO_CLEAR,
     Patience,
@@ -53,12 +54,15 @@ _log = structlog.get_logger(__name__)
 class HostWatch:
     """One per host; `run` for ever."""
 
-    def __init__(self, host: Ref[Any], connect: ConnectTo, tell: Tell, clock: Clock, patience: Patience) -> None:
+    def __init__(
+        self, host: Ref[Any], connect: ConnectTo, tell: Tell, clock: Clock, patience: Patience, room: HostRoom
+    ) -> None:
         self.host = host
         self._connect = connect
         self._tell = tell
         self._clock = clock
         self._patience = patience
+        self._room = room
         self._to_do: dict[UUID, Watched] = {}
         self._running: dict[UUID, Watched] = {}
         #: those for which a call is under way, or which pause before the next
@@ -91,10 +95,11 @@ class HostWatch:
             "incarnation": self.incarnation,
             "running_tasks": len(self._running),
             "waiting_tasks": len(self._to_do),
+            "held_back_tasks": self._room.held_back,
             "last_error": self.last_error,
         }
 
-    def take(self, task: TaskRecord, term: int, *, fresh: bool) -> None:
+    def take(self, task: TaskRecord, term: int, *, fresh: bool, rank: int = 0) -> None:
         """A stored task: to be started, watched, stopped, or cleared."""
         at_work = self._at_work.get(task.id)
         if at_work is not None:  # it is to be stopped: seen to when the call is over
@@ -103,7 +108,8 @@ class HostWatch:
         known = self._to_do.pop(task.id, None) or self._running.pop(task.id, None)
         fresh = task.incarnation is None or (known.fresh if known is not None else fresh)
         now_s = self._clock.monotonic_s()
-        watched = Watched(task, term, fresh and task.state is TaskState.INITIALIZING, now_s, now_s)
+        watched = Watched(task, term, fresh and task.state is TaskState.INITIALIZING, now_s, now_s, rank)
+        self._room.note(watched)
         watched.quiet_since_s, watched.is_stalled = self._observed_s, task.stalled_at is not None
         self._take(watched)
 
@@ -123,6 +129,7 @@ class HostWatch:
         if self._to_do.pop(task_id, None) is None and self._running.pop(task_id, None) is None:
             self._left.add(task_id)
         self._backoff.forget(task_id)
+        self._room.forget(task_id)
 
     # the connection ---------------------------------------------------------------------------------
 
@@ -188,7 +195,7 @@ class HostWatch:
                 while not closed.done():
                     self._wake.clear()
                     self._expire()
-                    for watched in list(self._to_do.values()):
+                    for watched in self._room.admit(self._to_do.values()):
                         await slots.acquire()
                         if self._to_do.pop(watched.task.id, None) is not None:
                             self._at_work[watched.task.id] = watched
@@ -212,6 +219,8 @@ class HostWatch:
         timeout = None
         if self._running:
             timeout = min(max(0.0, self._look_at_s - self._clock.monotonic_s()), PAUSE_S_MAX)
+        if self._room.held_back:
+            timeout = min(PAUSE_S_MAX if timeout is None else timeout, self._patience.poll_s_min)
         await asyncio.wait((woken, closed), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         woken.cancel()
 
@@ -370,4 +379,5 @@ class HostWatch:
         self._to_do.pop(task.id, None)
         self._running.pop(task.id, None)
         self._backoff.forget(task.id)
+        self._room.forget(task.id)
         self._tell(task.flow_id, fact)

@@ -1,7 +1,7 @@
 """Judging: is what a wait waits for true? It is asked of rows, whatever woke the question (design rule 3)."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -9,12 +9,14 @@ from pydantic import ValidationError
 
 from interlock.catalog import Catalog, Unreadable, method_of
 from interlock.command import Command, Reader
-from interlock.coordinator.deadlocks import leads_back
+from interlock.coordinator.change_set import World
+from interlock.coordinator.circling import NEVER_ENDS, leads_back
 from interlock.coordinator.snapshot import Snapshot
 from interlock.core import narration
-from interlock.core.facts import FormerEnded, NeverStarts, TaskEnded
+from interlock.core.facts import FormersEnded, TaskEnded
 from interlock.core.flow import Flow
 from interlock.model.failure import Failure
+from interlock.model.limits import LimitRecord
 from interlock.model.records import CommandRecord, TaskRecord
 from interlock.model.replacing import replace
 from interlock.model.states import Outcome, Result, State
@@ -37,19 +39,19 @@ def judge(
     subject: Command[Any],
     db: Reader,
     snapshot: Snapshot,
-    catalog: Catalog,
-    keyring: Keyring,
+    world: World,
+    limits: Mapping[str, LimitRecord],
 ) -> TaskEnded | None:
     """How the wait has ended, or None: it goes on. Raises what the command's method raises, and Unreadable where that
     is gone, or the key to an answer."""
     assert task.wait_json is not None
     wait = wait_of(task.wait_json)
     if wait.job is not None:
-        return _of_job(task, wait.job, snapshot)
+        return _of_job(flow, task, wait.job, snapshot, limits)
     if wait.signal is not None:
-        return _of_signals(flow, task, wait, subject, db, snapshot, catalog)
+        return _of_signals(flow, task, wait, subject, db, snapshot, world.catalog)
     if wait.question is not None:
-        return _of_answer(flow, task, wait, subject, db, catalog, keyring)
+        return _of_answer(flow, task, wait, subject, db, world.catalog, world.keyring)
     assert wait.until is not None
     return _ended(task.id, _verdict(wait.until, method_of(type(subject), wait.until)(subject, db)))
 
@@ -62,28 +64,23 @@ def needs_person(flow: Flow, task: TaskRecord, error: Unreadable, now: int) -> N
         narration.raise_attention(flow, parked, str(error), now)
 
 
-def former_of(command: CommandRecord, snapshot: Snapshot) -> FormerEnded | NeverStarts | None:
-    """What the job that a flow comes after means for its command; None: that has not ended."""
-    options = command.options
-    assert options.after_job is not None
-    former = snapshot.root_of(UUID(options.after_job))
-    if former is not None and former.state is not State.ENDED:
-        return None
-    if former is not None and (former.result is Result.SUCCEEDED or options.whatever_end):
-        return FormerEnded(command.id, options.after_job)
-    how = "is gone" if former is None else f"ended {former.result}"
-    words = f"{command.title} was to come after job {options.after_job}, which {how}; start it by itself"
-    return NeverStarts(command.id, Failure(words))
+def formers_of(flow: Flow, snapshot: Snapshot) -> FormersEnded | None:
+    """What the jobs that a flow comes after mean for it; None: none of them has ended since it was told."""
+    awaited = [each.former_id for each in flow.formers.values() if each.result is None]
+    found = snapshot.results_of(awaited)
+    results = [(id, found.get(id)) for id in awaited if id not in found or found[id] is not None]
+    return FormersEnded(flow.id, tuple(results)) if results else None
 
 
-def _of_job(task: TaskRecord, job_id: UUID, snapshot: Snapshot) -> TaskEnded | None:
+def _of_job(
+    flow: Flow, task: TaskRecord, job_id: UUID, snapshot: Snapshot, limits: Mapping[str, LimitRecord]
+) -> TaskEnded | None:
     root = snapshot.root_of(job_id)
     if root is None:
         return TaskEnded(task.id, Outcome.FAILED, message=f"job {job_id} is gone")
     if root.state is not State.ENDED:
-        if not leads_back(task.flow_id, job_id, snapshot):
-            return None
-        return TaskEnded(task.id, Outcome.FAILED, message=f"job {job_id} waits for the end or a lock of this job")
+        circle = leads_back(flow, job_id, limits, snapshot)
+        return None if circle is None else TaskEnded(task.id, Outcome.FAILED, message=f"{NEVER_ENDS}: {circle}")
     if root.result is Result.SUCCEEDED:
         return TaskEnded(task.id, Outcome.SUCCEEDED, answer_json=root.value_json, message=f"job {job_id} succeeded")
     why = f": {Failure.from_json(root.failure_json).message}" if root.failure_json else ""

@@ -1,25 +1,25 @@
 """Takes entity locks for a command, all or none. What is not free is refused, or waited for in fair order.
 
 A lock is free when nobody else holds it in a conflicting mode and no conflicting ticket comes before. A flow that
-holds locks already passes those who hold none: they would wait for it in turn.
+holds something already, locks or room under limits, passes those who hold nothing: they would wait for it in turn.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from interlock.coordinator import deadlocks
+from interlock.coordinator import circling, deadlocks
+from interlock.coordinator.circling import NEVER_ENDS
 from interlock.coordinator.snapshot import Snapshot
-from interlock.core import lock_scopes, narration
+from interlock.core import limiting, lock_scopes, narration
 from interlock.core.flow import Flow
-from interlock.model.locks import AGEING_US, LockMode, Locks, LockScope, conflict, shared
+from interlock.model.limits import LimitRecord
+from interlock.model.locks import LockMode, Locks, LockScope, conflict, shared
 from interlock.model.records import CommandRecord, LockRecord, Role, TicketRecord
 from interlock.model.refs import Ref
 from interlock.model.replacing import replace
 from interlock.store.queries.locks import HeldLock
 from interlock.store.queries.tickets import Waiter
-
-_NEVER_ENDS = "waiting would never end"
 
 
 @dataclass
@@ -30,7 +30,9 @@ class Acquisition:
     is_waiting: bool = False
 
 
-def acquire(flow: Flow, command: CommandRecord, wanted: Locks, snapshot: Snapshot, now: int) -> Acquisition:
+def acquire(
+    flow: Flow, command: CommandRecord, wanted: Locks, limits: Mapping[str, LimitRecord], snapshot: Snapshot, now: int
+) -> Acquisition:
     """Puts the missing locks into the flow's change set, or tickets for them."""
     missing = {ref: mode for ref, mode in wanted.modes().items() if not _holds(flow, ref, mode)}
     if not missing:
@@ -45,11 +47,11 @@ def acquire(flow: Flow, command: CommandRecord, wanted: Locks, snapshot: Snapsho
         if circle is None:
             _take(flow, command, missing, wanted, snapshot, now)
             return Acquisition()
-        reasons = [f"{_NEVER_ENDS}: {circle}; start it again when one of these jobs has ended"]
+        reasons = [f"{NEVER_ENDS}: {circle}; start it again when one of these jobs has ended"]
     may_wait = wanted.waits and command.role is Role.FORWARD and not any(each.lock.leftover_id for each in held)
     if not may_wait:
         return Acquisition(reasons)
-    return _wait(flow, command, tickets, held, reasons, snapshot, now)
+    return _wait(flow, command, tickets, held, reasons, limits, snapshot, now)
 
 
 def _circle_closed_by_taking(
@@ -69,6 +71,7 @@ def _wait(
     tickets: dict[Ref[Any], TicketRecord],
     held: list[HeldLock],
     reasons: list[str],
+    limits: Mapping[str, LimitRecord],
     snapshot: Snapshot,
     now: int,
 ) -> Acquisition:
@@ -78,14 +81,14 @@ def _wait(
         return Acquisition([f"{reason} (waited {waited_s:.0f} s, as long as allowed)" for reason in reasons])
     if any(key[0] == command.id for key in flow.tickets):
         return Acquisition(is_waiting=True)
-    if flow.locks:
+    if limiting.holds(flow):
         snapshot.needs_writer = True  # two that wait for each other must not both look before either is stored
         cycle = deadlocks.cycle(flow, list(tickets.values()), snapshot)
         if cycle is not None:
-            return Acquisition([f"{_NEVER_ENDS}: {cycle}; start it again when one of these jobs has ended"])
-    awaited = deadlocks.awaited_by(flow, held, snapshot) if first.deadline_at is None else None
+            return Acquisition([f"{NEVER_ENDS}: {cycle}; start it again when one of these jobs has ended"])
+    awaited = circling.awaited_by(flow, command, held, limits, snapshot) if first.deadline_at is None else None
     if awaited is not None:
-        return Acquisition([f"{_NEVER_ENDS}: {awaited}; it should not hold that meanwhile"])
+        return Acquisition([f"{NEVER_ENDS}: {awaited}; who holds it should not wait meanwhile"])
     for ticket in tickets.values():
         flow.put_ticket(ticket)
     narration.lock_waited(flow, command, reasons, now)
@@ -97,8 +100,7 @@ def _tickets(
 ) -> dict[Ref[Any], TicketRecord]:
     """The tickets that the command has, or would draw now; all of one age."""
     drawn = next((ticket for (id, _), ticket in flow.tickets.items() if id == command.id), None)
-    since = drawn.since if drawn else now
-    rank = drawn.rank if drawn else now - flow.job.priority * AGEING_US
+    rank, since = limiting.rank_of(flow, command, now)
     deadline_at = drawn.deadline_at if drawn else None
     if drawn is None and wanted.timeout_s is not None:
         deadline_at = now + round(wanted.timeout_s * 1e6)
@@ -141,7 +143,7 @@ def _comes_before(flow: Flow, waiter: Waiter, mine: TicketRecord) -> bool:
     ticket = waiter.ticket
     if ticket.flow_id == flow.id or not conflict(ticket.mode, mine.mode):
         return False
-    if flow.locks and not waiter.is_holder:
+    if limiting.holds(flow) and not waiter.is_holder:
         return False
     return (ticket.rank, ticket.command_id) < (mine.rank, mine.command_id)
 

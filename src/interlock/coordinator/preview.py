@@ -35,7 +35,7 @@ class Begins(StrEnum):
     AT_ONCE = "at once"
     #: in one just after it: so much is due that it does not fit into the first
     NEXT = "next"
-    #: when locks are free that others hold
+    #: when locks are free that others hold, or there is room under a limit
     WAITS = "when its locks are free"
     #: when its turn comes; what it contains is decided then
     LATER = "later"
@@ -109,7 +109,7 @@ def preview(world: World, snapshot: Snapshot, submission: Submission, now: int) 
     change_set = runner.change_set()
     assert change_set is not None  # an accepted command writes at least its job
     tree = _Tree(flow, snapshot, frozenset(each.command_id for each in change_set.later if isinstance(each, Examine)))
-    waits = tuple(event.message for event in flow.events if event.kind == "lock_waited")
+    waits = tuple(event.message for event in flow.events if event.kind in ("lock_waited", "limit_waited"))
     return Preview(tree.command(flow.root), _refusals(flow.root), waits)
 
 
@@ -128,7 +128,7 @@ class _Tree:
         self._flow = flow
         self._snapshot = snapshot
         self._next = next_ones
-        self._waiting = {ticket.command_id for ticket in flow.tickets.values()}
+        self._waiting = {command_id for command_id, _ in (*flow.tickets, *flow.limit_tickets)}
         self._below: dict[UUID, list[CommandRecord | TaskRecord]] = {}
         rows: list[CommandRecord | TaskRecord] = [*flow.commands.values(), *flow.tasks.values()]
         for row in sorted(rows, key=lambda row: row.position):

@@ -60,7 +60,7 @@ def assembled(rows: FlowRows) -> Flow:
     return Flow.of_rows(
         [
             rows.job, *rows.commands, *rows.tasks, *rows.steps, *rows.locks, *rows.tickets, *rows.snapshots,
-            *rows.leftovers,
+            *rows.leftovers, *rows.formers, *rows.uses, *rows.limit_tickets,
         ]
     )  # fmt: skip
 

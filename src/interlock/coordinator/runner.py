@@ -12,7 +12,7 @@ import structlog
 
 from interlock.catalog import Unreadable
 from interlock.command import Command
-from interlock.coordinator import accepting, judging, locking
+from interlock.coordinator import accepting, beginning, judging, locking
 from interlock.coordinator.accepting import Submission
 from interlock.coordinator.change_set import ChangeSet, World
 from interlock.coordinator.entity_waits import others_at_work
@@ -25,7 +25,7 @@ from interlock.core import entity_ends, narration, planning, stopping
 from interlock.core.ending import failure_of
 from interlock.core.facts import (
     AskEntities,
-    AskFormer,
+    AskFormers,
     Compensate,
     Compensated,
     CompensateFailed,
@@ -47,6 +47,7 @@ from interlock.core.facts import (
 from interlock.core.flow import Flow, Mark
 from interlock.core.lifecycle import decide, is_still_due
 from interlock.core.planning import Author, Described
+from interlock.model.changes import Change
 from interlock.model.errors import Bug, Refused
 from interlock.model.failure import Failure
 from interlock.model.plan import Group, Plan, TaskWork
@@ -74,6 +75,8 @@ class Runner:
         self.flow = self._flow = flow
         self._snapshot = snapshot
         self._now = now
+        self._limits = world.limits.now
+        self._stale: list[Change] = []
         self._later: list[Fact] = []
         self._born: list[Flow] = []
         self._objects: dict[UUID, Command[Any]] = {}
@@ -86,7 +89,7 @@ class Runner:
         """Begins a new flow. Raises what `accepting.accept` raises."""
         self._objects[submission.flow_id] = submission.command
         root = self._accept(self._flow, submission)
-        self._run([Start(root.id)])
+        self._run(self._decide(Examine(root.id)))
 
     def accept_to_wait(self, submission: Submission) -> list[str]:
         """As `accept`, but nothing of it runs yet; returns the reasons for which it may not."""
@@ -140,13 +143,13 @@ class Runner:
         narration.roll_up(flow)
         flow.seal(self._now, claims=claims)
         links, bumps = link_changes(flow, self._world.catalog)
-        changes = flow.changes() + links
+        changes = flow.changes() + links + self._stale
         for born in self._born:
             born.seal(self._now, claims=0)
             changes += born.changes()
         return ChangeSet(
             flow, changes, bumps, snapshot.reads, snapshot.link_reads, snapshot.lock_wants,
-            snapshot.needs_writer, self._later, self._born,
+            snapshot.needs_writer, self._limits, self._later, self._born,
         )  # fmt: skip
 
     def _mark(self) -> tuple[Mark, int, int]:
@@ -179,8 +182,8 @@ class Runner:
                     due += self._compensate(each)
                 case Judge():
                     due += self._judge(self._flow.tasks[each.task_id])
-                case AskFormer():
-                    fact = judging.former_of(self._flow.commands[each.command_id], self._snapshot)
+                case AskFormers():
+                    fact = judging.formers_of(self._flow, self._snapshot)
                     due += self._decide(fact) if fact is not None else []
                 case AskEntities():
                     busy = others_at_work(self._flow, each.command_id, self._snapshot)
@@ -225,7 +228,10 @@ class Runner:
         is_waiting = False
         try:
             subject, db = self._object(command), self._db(command)
-            acquired = locking.acquire(self._flow, command, subject.locks(db), self._snapshot, self._now)
+            acquired, stale = beginning.acquire(
+                self._flow, command, subject, db, self._limits, self._snapshot, self._world.catalog, self._now
+            )
+            self._stale += stale
             is_waiting = acquired.is_waiting
             reasons = acquired.refusals + [refusal.message for refusal in subject.validate(db)]
         except Refused as error:
@@ -306,8 +312,7 @@ class Runner:
         mark, planner = self._mark(), judging.planner_of(self._flow, task)
         try:
             ended = judging.judge(
-                self._flow, task, self._object(planner), self._db(planner), self._snapshot, self._world.catalog,
-                self._world.keyring,
+                self._flow, task, self._object(planner), self._db(planner), self._snapshot, self._world, self._limits,
             )  # fmt: skip
         except Unreadable as error:
             self._roll_back(mark)
@@ -330,7 +335,9 @@ class Runner:
         flow = self._flow
         children = planning.lay_out(flow, command, plan, role, self._author, self._now, undoes=undoes)
         touched = [ref for task in flow.tasks_for(command.id, role, undoes) if task.is_mutating for ref in task.refs]
-        acquired = locking.acquire(flow, command, locking.touching(flow, touched), self._snapshot, self._now)
+        acquired = locking.acquire(
+            flow, command, locking.touching(flow, touched), self._limits, self._snapshot, self._now
+        )
         if acquired.refusals:
             raise Refused(*acquired.refusals)
         return children
@@ -366,15 +373,9 @@ class Runner:
         kind = command.command_type
         text = self._world.catalog.write_command(command, self._world.keyring)
         return Described(
-            kind.name,
-            kind.version,
-            text,
-            accepting.unique_refs(command),
-            self._title(command, self._flow.root),
-            kind.ends,
-            kind.timeout_s,
-            kind.resumable,
-        )
+            kind.name, kind.version, text, accepting.unique_refs(command), self._title(command, self._flow.root),
+            kind.ends, kind.timeout_s, kind.resumable, kind.skippable,
+        )  # fmt: skip
 
     def _dump_arguments(self, work: TaskWork) -> str:
         return dump_sealed(work.arguments, self._world.keyring)

@@ -9,7 +9,7 @@ from interlock.command import Command
 from interlock.coordinator import auditing
 from interlock.coordinator.accepting import check_refs, submission, unique_refs
 from interlock.coordinator.change_set import ChangeSet
-from interlock.coordinator.controlling import Controlling
+from interlock.coordinator.limit_setting import LimitSetting
 from interlock.coordinator.scheduling import alone
 from interlock.coordinator.snapshot import Snapshot
 from interlock.core import scheduling
@@ -29,7 +29,7 @@ NAME_MAX, SCHEDULES_MAX = 200, 10_000
 Changed = Callable[[ScheduleRecord, int], ScheduleRecord | None]
 
 
-class Schedules(Controlling):
+class Schedules(LimitSetting):
     """An open coordinator, as far as its schedules are concerned. A schedule is named by its name or its id."""
 
     async def schedule(

@@ -11,15 +11,30 @@ from sqlalchemy import Connection
 
 from interlock.catalog import Catalog
 from interlock.model.entities import Entity
+from interlock.model.limits import LimitTicketRecord, LimitUseRecord
 from interlock.model.locks import LockMode
 from interlock.model.records import CommandRecord, EntityRecord, JobRecord, SignalRecord
 from interlock.model.refs import Ref
 from interlock.model.retention import EndedJob
 from interlock.model.schedules import ScheduleRecord
-from interlock.store.queries import entities, flows, jobs, locks, retention, schedules, signals, tasks, tickets
+from interlock.model.states import Result
+from interlock.store.queries import (
+    entities,
+    jobs,
+    limits,
+    locks,
+    retention,
+    schedules,
+    signals,
+    tasks,
+    tickets,
+    waiting,
+)
+from interlock.store.queries.limits import Waiter as LimitWaiter
 from interlock.store.queries.locks import HeldLock
 from interlock.store.queries.tasks import TaskOnRef
 from interlock.store.queries.tickets import Waiter
+from interlock.store.queries.waiting import Awaits
 
 E = TypeVar("E", bound=Entity)
 P = ParamSpec("P")
@@ -118,9 +133,53 @@ class Snapshot:
         """The committed flow command of a job."""
         return self._ask(jobs.root_of, job_id)
 
-    def awaited(self, flow_ids: Collection[UUID]) -> set[UUID]:
-        """The flows for whose ends, or for whose locks, those flows wait, however long that takes."""
-        return self._ask(flows.awaited, flow_ids) | self._ask(tickets.holders, flow_ids)
+    def results_of(self, job_ids: Collection[UUID]) -> dict[UUID, Result | None]:
+        """How committed jobs ended, None: not yet; one that does not exist is left out."""
+        return self._ask(jobs.results_of, job_ids)
+
+    def awaited(self, flow_ids: Collection[UUID]) -> list[Awaits]:
+        """For which flows those wait, however long that takes."""
+        return self._ask(waiting.of_flows, flow_ids)
+
+    def parents(self, flow_ids: Collection[UUID]) -> dict[UUID, UUID | None]:
+        """Of the committed commands of those flows that have not ended, each with the one above it."""
+        return self._ask(waiting.parents, flow_ids)
+
+    def limit_uses(self, keys: Collection[str]) -> list[LimitUseRecord]:
+        """The committed uses of those limits by commands that run."""
+        return self._ask(limits.running, keys)
+
+    def limit_starts(self, key: str, after: int, limit: int) -> list[int]:
+        """The latest committed starts under a limit after a time, at most so many."""
+        return self._ask(limits.starts, key, after, limit)
+
+    def stale_uses(self, key: str, before: int) -> list[LimitUseRecord]:
+        """Committed uses of a limit that count no more, some of them."""
+        return self._ask(limits.stale, key, before)
+
+    def all_uses(self, key: str) -> list[LimitUseRecord]:
+        """All committed uses of a limit."""
+        return self._ask(limits.all_uses, key)
+
+    def running_commands(self, name: str) -> list[tuple[UUID, UUID, int]]:
+        """The committed commands of a type that run: id, flow, and since when."""
+        return self._ask(limits.running_commands, name)
+
+    def limit_waiters(self, keys: Collection[str]) -> list[LimitWaiter]:
+        """The committed tickets for those limits, in their order."""
+        return self._ask(limits.waiters, keys)
+
+    def limit_tickets_before(self, mine: LimitTicketRecord, *, only_holders: bool) -> int:
+        """How many committed tickets of other flows come before one."""
+        return self._ask(limits.before, mine, only_holders=only_holders)
+
+    def last_holder_before(self, mine: LimitTicketRecord) -> LimitTicketRecord | None:
+        """The last of those of a flow that has what others may wait for."""
+        return self._ask(limits.last_holder_before, mine)
+
+    def limit_tickets(self, flow_ids: Collection[UUID]) -> list[LimitTicketRecord]:
+        """The committed tickets of those flows for whatever limit."""
+        return self._ask(limits.of_flows, flow_ids)
 
     def last_signal(self) -> int:
         """The number of the last signal that was accepted."""

@@ -22,7 +22,7 @@ from interlock.coordinator.snapshot import Snapshot
 from interlock.coordinator.supervision import Supervision
 from interlock.coordinator.waiting import LOOK_AGAIN, Waiting
 from interlock.core.flow import Flow
-from interlock.model.calls import COMMANDS_MAX, NO_CONTEXT, CallOrder, Context
+from interlock.model.calls import COMMANDS_MAX, NO_CONTEXT, AfterPolicy, CallOrder, Context
 from interlock.model.errors import InvalidInput, Missing, Refused
 from interlock.model.records import CommandRecord
 from interlock.model.refs import Ref
@@ -78,16 +78,22 @@ class Submitting:
         timeout_s: float | None = None,
         ask: bool = False,
         context: Context = NO_CONTEXT,
+        after: Sequence[UUID | Job[Any]] = (),
+        after_policy: AfterPolicy = AfterPolicy.SUCCEEDED,
     ) -> Job[R]:
         """Accepts a command: returns after the commit that made it, or raises Refused (InvalidInput, Missing,
         KeyReused, or with the `job_id` of the job that shows the refusal). Of commands that wait for one lock the
         one of higher `priority` (-10 to 10) comes first; a minute of waiting makes up for one level. Once it has
         begun it may take `timeout_s` (default: what its class says), then it is stopped. With `ask`, where a part of it
-        fails, what succeeded is kept and a person is asked; only a `resumable` one can do that."""
+        fails, what succeeded is kept and a person is asked; only a `resumable` one can do that.
+
+        It begins when the jobs that it comes `after` (at most 100) have ended as `after_policy` says, and is locked
+        and validated only then; where they end otherwise it is CANCELLED, and its failure names them."""
         self._check_works()
         wanted = submission(
             self.catalog, command, correlation_id=correlation_id, idempotency_key=idempotency_key, user=user,
-            priority=priority, timeout_s=timeout_s, ask=ask, context=context,
+            priority=priority, timeout_s=timeout_s, ask=ask, context=context, after_policy=after_policy,
+            after=[each.id if isinstance(each, Job) else each for each in after],
         )  # fmt: skip
         return await self._accepted(wanted)
 
@@ -120,12 +126,14 @@ class Submitting:
         priority: int = 0,
         timeout_s: float | None = None,
         ask: bool = False,
+        after: Sequence[UUID] = (),
+        after_policy: AfterPolicy = AfterPolicy.SUCCEEDED,
     ) -> Job[Any]:
         """As `submit`, from what a person wrote: names are resolved wherever a ref is asked for."""
         command = self._from_input(name, parameters, version)
         return await self.submit(
             command, correlation_id=correlation_id, idempotency_key=idempotency_key, user=user, priority=priority,
-            timeout_s=timeout_s, ask=ask,
+            timeout_s=timeout_s, ask=ask, after=after, after_policy=after_policy,
         )  # fmt: skip
 
     async def submit_all(

@@ -9,6 +9,7 @@ from interlock.clock import Clock
 from interlock.coordinator import owning, recovery
 from interlock.coordinator.acting import Acting
 from interlock.coordinator.change_set import World
+from interlock.coordinator.configured import ConfiguredLimits
 from interlock.coordinator.engine import Engine
 from interlock.coordinator.janitor import Janitor
 from interlock.coordinator.scheduling import Scheduling
@@ -21,6 +22,7 @@ from interlock.ids import new_id
 from interlock.model.errors import InterlockError, NotOwner
 from interlock.secrets import Keyring
 from interlock.store.database import Database
+from interlock.store.queries import limits as stored_limits
 
 #: how often an engine is started anew after an error of a COMMIT, before the coordinator gives up; one that
 #: has lived for LIVED_S counts as the first
@@ -81,11 +83,13 @@ class Supervision:
     async def _start_engine(self) -> None:
         settings = self._settings
         connect = connector(settings.tls_dir, plain_hosts=settings.plain_hosts)
-        self.acting = Acting(
-            self._database, self._catalog, self._keyring, self._clock, settings.patience, connect, self._waiting
-        )
-        self.world = World(self._catalog, self._keyring, new_id, self.acting.incarnation_of)
         owner, after_a_crash = await asyncio.to_thread(owning.register, self._database, self._clock)
+        with self._database.reading() as connection:
+            limits = ConfiguredLimits(stored_limits.configured(connection))
+        self.acting = Acting(
+            self._database, self._catalog, self._keyring, self._clock, settings.patience, connect, self._waiting, limits
+        )
+        self.world = World(self._catalog, self._keyring, new_id, self.acting.incarnation_of, limits)
         self._owner = owner
         self.engine = Engine(
             self._database, owner, self.world, self._clock, self.acting,

@@ -9,10 +9,12 @@ from uuid import UUID
 
 from interlock.core.facts import Examine, Fact, Look
 from interlock.model.changes import Change
+from interlock.model.limits import LimitTicketRecord
 from interlock.model.records import (
     CommandRecord,
     EntityRecord,
     EntityRefRecord,
+    FormerRecord,
     SignalRecord,
     TaskRecord,
     TicketRecord,
@@ -38,6 +40,7 @@ class Waits:
     def stored(self, changes: Iterable[Change]) -> None:
         """These changes are committed: new waits look once more, and what they wait for wakes them."""
         changed: dict[Topic, None] = {}
+        formers: dict[UUID, list[FormerRecord]] = {}
         for change in changes:
             row = change.new if change.new is not None else change.old
             if isinstance(row, TaskRecord):
@@ -49,12 +52,15 @@ class Waits:
                 changed[row.target] = None
             elif isinstance(row, SignalRecord):
                 changed[row.kind, row.about] = None
-            elif isinstance(row, TicketRecord) and change.old is None:
-                changed[row.flow_id] = None  # who waits for that job's end may be in a circle now
-            elif isinstance(row, CommandRecord) and row.parent_id is None:
-                self.add_flow(row)
-                if row.state is State.ENDED:
-                    changed[row.id] = None
+            elif isinstance(row, TicketRecord | LimitTicketRecord) and change.old is None:
+                changed |= dict.fromkeys(self._behind(row.flow_id))  # who waits for one of them may be in a circle now
+            elif isinstance(row, FormerRecord):
+                formers.setdefault(row.flow_id, []).append(row)
+            elif isinstance(row, CommandRecord) and row.parent_id is None and row.state is State.ENDED:
+                self.forget(row.id)
+                changed[row.id] = None
+        for flow_id, rows in formers.items():
+            self.add_formers(flow_id, rows)
         for topic in changed:
             for flow_id, fact in list(self._by_topic.get(topic, ())):
                 self._tell(flow_id, fact)
@@ -70,13 +76,33 @@ class Waits:
             topics = (wait.job,)
         self._keep((task.flow_id, Look(task.id)), topics, task.outcome is None)
 
-    def add_flow(self, root: CommandRecord) -> None:
-        """A flow command is stored: it may come after another job."""
-        if root.options_json is None:
-            return
-        job = root.options.after_job
-        is_open = root.state is State.PENDING and job is not None
-        self._keep((root.flow_id, Examine(root.id)), (UUID(job),) if job is not None else (), is_open)
+    def add_formers(self, flow_id: UUID, formers: Iterable[FormerRecord]) -> None:
+        """Jobs that a flow comes after are stored, or how they ended."""
+        waiter: Waiter = flow_id, Examine(flow_id)
+        topics = dict.fromkeys(self._topics.get(waiter, ()))
+        for each in formers:
+            topics.pop(each.former_id, None)
+            if each.result is None:
+                topics[each.former_id] = None
+        if topics or waiter in self._topics:
+            self._keep(waiter, tuple(topics), bool(topics))
+
+    def forget(self, flow_id: UUID) -> None:
+        """The flow has ended: it comes after nothing any more."""
+        waiter: Waiter = flow_id, Examine(flow_id)
+        if waiter in self._topics:
+            self._keep(waiter, (), False)
+
+    def _behind(self, flow_id: UUID) -> list[UUID]:
+        """A flow, and all that come after it, however far."""
+        found = {flow_id: None}
+        stack = [flow_id]
+        while stack:
+            for waiter, fact in self._by_topic.get(stack.pop(), ()):
+                if isinstance(fact, Examine) and waiter not in found:
+                    found[waiter] = None
+                    stack.append(waiter)
+        return list(found)
 
     def _keep(self, waiter: Waiter, topics: tuple[Topic, ...], is_open: bool) -> None:
         for topic in self._topics.pop(waiter, ()):

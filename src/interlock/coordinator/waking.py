@@ -4,8 +4,10 @@ from collections.abc import Callable, Sequence
 from uuid import UUID
 
 from interlock.clock import Clock
+from interlock.coordinator.configured import ConfiguredLimits
 from interlock.coordinator.deadlines import Deadlines
 from interlock.coordinator.entity_waits import EntityWaits
+from interlock.coordinator.limit_waits import LimitWaits
 from interlock.coordinator.lock_waits import LockWaits
 from interlock.coordinator.retries import Retries
 from interlock.coordinator.waits import Waits
@@ -25,18 +27,21 @@ class Waking:
         tell: Callable[[UUID, Fact], None],
         touch: Callable[[UUID], None],
         is_holder: Callable[[UUID], bool],
+        limits: ConfiguredLimits,
     ) -> None:
         def look(flow_id: UUID, command_id: UUID) -> None:
             tell(flow_id, Examine(command_id))
 
         self._retries = Retries(clock, look)
         self._lock_waits = LockWaits(clock, look, is_holder)
+        self._limit_waits = LimitWaits(clock, look, is_holder, limits)
         self._entity_waits = EntityWaits(look)
         self._waits = Waits(tell)
         self._deadlines = Deadlines(tell, touch)
 
     def stop(self) -> None:
         self._lock_waits.stop()
+        self._limit_waits.stop()
         self._retries.stop()
         self._deadlines.stop()
 
@@ -46,6 +51,7 @@ class Waking:
             if isinstance(change.new, CommandRecord) and change.new.retry_at is not None:
                 self._retries.later(change.new)
         self._lock_waits.stored(changes)
+        self._limit_waits.stored(changes)
         self._entity_waits.stored(changes)
         self._waits.stored(changes)
         self._deadlines.stored(flow, changes)
@@ -58,7 +64,8 @@ class Waking:
         self._deadlines.take_up(flow)
         for ticket in flow.tickets.values():
             self._lock_waits.add(ticket)
+        self._limit_waits.take_up(flow)
         for task in flow.tasks.values():
             if task.wait_json is not None:
                 self._waits.add_task(task)
-        self._waits.add_flow(flow.root)
+        self._waits.add_formers(flow.id, flow.formers.values())

@@ -39,6 +39,8 @@ class Watched:
     since_s: float
     #: when the host last said something of it
     heard_s: float
+    #: its place among those that wait to be sent
+    rank: int = 0
     #: calls for it that ended in an error that nobody expected
     errors: int = 0
     clears: int = 0

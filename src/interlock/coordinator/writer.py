@@ -15,6 +15,7 @@ from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, Programmin
 from interlock import failpoints
 from interlock.clock import Clock
 from interlock.coordinator.checking import Checker
+from interlock.coordinator.configured import ConfiguredLimits
 from interlock.coordinator.work import Outcome, Work
 from interlock.model.errors import InterlockError, NameTaken, NotOwner
 from interlock.model.refs import Ref
@@ -49,6 +50,7 @@ class Writer(threading.Thread):
         database: Database,
         owner: Owner,
         clock: Clock,
+        limits: ConfiguredLimits,
         done: Callable[[Outcome], None],
         broken: Callable[[Exception], None],
         *,
@@ -59,6 +61,7 @@ class Writer(threading.Thread):
         self._connection = database.writer()
         self._owner = owner
         self._clock = clock
+        self._limits = limits
         self._done = done
         self._broken = broken
         self._sets_max = sets_max
@@ -125,7 +128,7 @@ class Writer(threading.Thread):
             if not engines.begin_batch(self._connection, owner.id, owner.epoch, owner.seq, self._clock.now_us()):
                 raise NotOwner("another engine has taken over this database; this one stops")
             ran = [work for work in batch if not work.in_writer or self._run_here(work, outcome)]
-            valid = Checker(self._connection, ran).split(outcome.conflicted)
+            valid = Checker(self._connection, ran, self._limits.now).split(outcome.conflicted)
             outcome.committed = self._write(valid, outcome)
             hit = failpoints.before("commit")
             transaction.commit()
@@ -135,10 +138,17 @@ class Writer(threading.Thread):
             finally:
                 self._connection.invalidate()  # after a COMMIT that failed it may be anywhere; the next's is new
             raise
+        self._note_limits(outcome.committed)
         failpoints.after("commit", hit)
         owner.seq += 1
         self.commits += 1
         return outcome
+
+    def _note_limits(self, works: Sequence[Work]) -> None:
+        """What is decided from now on is decided by the limits as they are stored."""
+        for work in works:
+            if work.slot.outside is not None and work.change_set is not None:
+                self._limits.stored(work.change_set.changes)
 
     def _run_here(self, work: Work, outcome: Outcome) -> bool:
         """A flow that met others too often runs its phases inside the transaction."""

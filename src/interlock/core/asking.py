@@ -25,7 +25,8 @@ def asks(command: CommandRecord) -> bool:
 def ask(flow: Flow, command: CommandRecord, failure: Failure, now: int) -> None:
     """The command stays as it is until somebody has decided."""
     if command.asking is None:
-        words = f"{command.title}: {failure.message}; retry what failed, skip it, or cancel, which undoes the rest"
+        may_skip = ", skip it," if command.options.skips else ""
+        words = f"{command.title}: {failure.message}; retry what failed{may_skip} or cancel, which undoes the rest"
         narration.ask(flow, command, words, now)
 
 

@@ -5,7 +5,7 @@ from typing import TypeAlias
 from uuid import UUID
 
 from interlock.model.failure import Failure
-from interlock.model.states import Outcome, Phase
+from interlock.model.states import Outcome, Phase, Result
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +115,14 @@ class TaskStalled:
 
 
 @dataclass(frozen=True, slots=True)
+class TaskHeldBack:
+    """A limit of its host keeps the task from being sent, and which."""
+
+    task_id: UUID
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class TaskEnded:
     """The task is over, or nobody can say more of it."""
 
@@ -128,11 +136,11 @@ class TaskEnded:
 
 
 @dataclass(frozen=True, slots=True)
-class FormerEnded:
-    """The job that this flow comes after has ended as it must."""
+class FormersEnded:
+    """Jobs that this flow comes after have ended, and how; None: that one is gone."""
 
     command_id: UUID
-    job_id: str
+    results: tuple[tuple[UUID, Result | None], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +176,7 @@ class TaskOverdue:
 #: facts that change rows
 News: TypeAlias = (
     Examine
-    | FormerEnded
+    | FormersEnded
     | NeverStarts
     | Executed
     | StartRefused
@@ -181,6 +189,7 @@ News: TypeAlias = (
     | TaskAnswered
     | TaskProgressed
     | TaskStalled
+    | TaskHeldBack
     | TaskEnded
     | TaskCleared
     | CommandOverdue
@@ -228,13 +237,13 @@ class AskEntities:
 
 
 @dataclass(frozen=True, slots=True)
-class AskFormer:
-    """Ask whether the job that this flow comes after has ended."""
+class AskFormers:
+    """Ask whether the jobs that this flow comes after have ended."""
 
     command_id: UUID
 
 
-Due: TypeAlias = Start | EndPhase | Compensate | AskEntities | Judge | AskFormer
+Due: TypeAlias = Start | EndPhase | Compensate | AskEntities | Judge | AskFormers
 
 
 def cause_of(due: Due) -> Examine | Look:

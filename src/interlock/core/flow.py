@@ -12,11 +12,13 @@ from uuid import UUID
 
 from interlock.model.changes import Change, Record
 from interlock.model.errors import Bug
+from interlock.model.limits import LimitTicketRecord, LimitUseRecord
 from interlock.model.locks import LockScope
 from interlock.model.records import (
     ActionRecord,
     CommandRecord,
     EventRecord,
+    FormerRecord,
     JobRecord,
     LeftoverRecord,
     LockRecord,
@@ -61,6 +63,11 @@ class Flow:
         self.steps: dict[UUID, StepRecord] = {}
         self.locks: dict[Ref[Any], LockRecord] = {}
         self.tickets: dict[tuple[UUID, Ref[Any]], TicketRecord] = {}
+        #: the jobs that this one comes after
+        self.formers: dict[UUID, FormerRecord] = {}
+        #: what has started under a limit, by command and key; also what counts no more
+        self.uses: dict[tuple[UUID, str], LimitUseRecord] = {}
+        self.limit_tickets: dict[tuple[UUID, str], LimitTicketRecord] = {}
         self.snapshots: dict[tuple[UUID, Ref[Any]], SnapshotRecord] = {}
         self.leftovers: dict[UUID, LeftoverRecord] = {}
         self.jobs: dict[UUID, JobRecord] = {}
@@ -153,6 +160,24 @@ class Flow:
         """The command waits for no lock any more."""
         for key in [key for key in self.tickets if key[0] == command_id]:
             self._put(self.tickets, key, None)
+
+    def put_former(self, row: FormerRecord) -> None:
+        self._put(self.formers, row.former_id, row)
+
+    def put_use(self, row: LimitUseRecord) -> None:
+        self._put(self.uses, (row.command_id, row.key), row)
+
+    def new_uses(self, key: str) -> int:
+        """How many starts under the limit this change set adds."""
+        return sum(table is self.uses and at[1] == key and at in self.uses for table, at, _ in self._log)
+
+    def put_limit_ticket(self, row: LimitTicketRecord) -> None:
+        self._put(self.limit_tickets, (row.command_id, row.key), row)
+
+    def drop_limit_tickets(self, command_id: UUID) -> None:
+        """The command waits for no limit's room any more."""
+        for key in [key for key in self.limit_tickets if key[0] == command_id]:
+            self._put(self.limit_tickets, key, None)
 
     def put_snapshot(self, row: SnapshotRecord) -> None:
         self._put(self.snapshots, (row.command_id, row.ref), row)
@@ -349,6 +374,12 @@ class Flow:
                 self._index_lock(row)
             case TicketRecord():
                 self.tickets[row.command_id, row.ref] = row
+            case FormerRecord():
+                self.formers[row.former_id] = row
+            case LimitUseRecord():
+                self.uses[row.command_id, row.key] = row
+            case LimitTicketRecord():
+                self.limit_tickets[row.command_id, row.key] = row
             case SnapshotRecord():
                 self.snapshots[row.command_id, row.ref] = row
             case LeftoverRecord():

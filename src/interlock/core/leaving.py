@@ -18,6 +18,7 @@ def end(flow: Flow, command: CommandRecord, result: Result, now: int) -> list[UU
     if result not in COMMAND_ENDS.get(command.state, {}):
         raise Bug(f"command {command.id} cannot end {result} from {command.state}")
     flow.drop_tickets(command.id)
+    flow.drop_limit_tickets(command.id)
     others = turns.note_ended(flow, command, result)
     command = replace(
         command, state=State.ENDED, result=result, ended_at=now, ended_seq=flow.next_ended(), retry_at=None

@@ -7,12 +7,12 @@ It is level-triggered: `Examine` may come at any time, any number of times, and 
 from typing import Any
 from uuid import UUID
 
-from interlock.core import asking, compensation, leaving, lock_scopes, narration, stopping, tasks, turns
+from interlock.core import asking, compensation, formers, leaving, lock_scopes, narration, stopping, tasks, turns
 from interlock.core.ending import count_open, failure_of, past_return, to_undo
 from interlock.core.entity_ends import awaits_entities
 from interlock.core.facts import (
     AskEntities,
-    AskFormer,
+    AskFormers,
     CommandOverdue,
     Compensate,
     Compensated,
@@ -25,7 +25,7 @@ from interlock.core.facts import (
     Executed,
     ExecuteFailed,
     Fact,
-    FormerEnded,
+    FormersEnded,
     Judge,
     Look,
     NeverStarts,
@@ -36,6 +36,7 @@ from interlock.core.facts import (
     TaskBound,
     TaskCleared,
     TaskEnded,
+    TaskHeldBack,
     TaskOverdue,
     TaskProgressed,
     TaskStalled,
@@ -84,8 +85,8 @@ def is_still_due(flow: Flow, due: Due, now: int) -> bool:
             return command.state is State.COMPENSATING and free
         case Judge():
             return flow.tasks[due.task_id].outcome is None
-        case AskFormer():
-            return command.state is State.PENDING and command.options.after_job is not None
+        case AskFormers():
+            return command.state is State.PENDING and not formers.let_begin(flow)
 
 
 def _take(flow: Flow, fact: News, now: int) -> list[UUID]:
@@ -93,8 +94,8 @@ def _take(flow: Flow, fact: News, now: int) -> list[UUID]:
     match fact:
         case Examine():
             return [fact.command_id]
-        case FormerEnded():
-            return _former_ended(flow, fact)
+        case FormersEnded():
+            return formers.ended(flow, fact, now)
         case NeverStarts():
             return _never_starts(flow, fact, now)
         case Executed():
@@ -116,7 +117,15 @@ def _take(flow: Flow, fact: News, now: int) -> list[UUID]:
             return compensation.ran(flow, fact)
         case CompensateFailed():
             return _compensate_failed(flow, fact, now)
-        case TaskBound() | TaskAnswered() | TaskProgressed() | TaskStalled() | TaskEnded() | TaskCleared():
+        case (
+            TaskBound()
+            | TaskAnswered()
+            | TaskProgressed()
+            | TaskStalled()
+            | TaskHeldBack()
+            | TaskEnded()
+            | TaskCleared()
+        ):
             return tasks.reported(flow, fact, now)
         case CommandOverdue() | TaskOverdue():
             return stopping.overdue(flow, fact, now)
@@ -125,8 +134,8 @@ def _take(flow: Flow, fact: News, now: int) -> list[UUID]:
 def _examine(flow: Flow, command: CommandRecord, now: int, agenda: list[UUID]) -> list[Due]:
     match command.state:
         case State.PENDING:
-            if command.options_json is not None and command.options.after_job is not None:
-                return [AskFormer(command.id)]
+            if command.parent_id is None and not formers.let_begin(flow):
+                return [AskFormers(command.id)]
             ready = turns.turn(flow, command)
             if ready is False:
                 agenda += leaving.end(flow, command, Result.CANCELLED, now)
@@ -157,14 +166,6 @@ def _quiet(flow: Flow, command: CommandRecord) -> bool:
     if unfinished:
         raise Bug(f"command {command.id} counts no open parts but has {unfinished}; run `interlock verify`")
     return True
-
-
-def _former_ended(flow: Flow, fact: FormerEnded) -> list[UUID]:
-    command = flow.commands[fact.command_id]
-    options = command.options
-    if command.state is State.PENDING and options.after_job == fact.job_id:
-        flow.put_command(replace(command, options_json=replace(options, after_job=None).to_json()))
-    return [command.id]
 
 
 def _never_starts(flow: Flow, fact: NeverStarts, now: int) -> list[UUID]:

@@ -154,6 +154,12 @@ def lock_waited(flow: Flow, command: CommandRecord, reasons: Sequence[str], now:
     flow.add_event(now, "lock_waited", f"{command.title} waits: {words}", command_id=command.id)
 
 
+def limit_waited(flow: Flow, command: CommandRecord, reasons: Sequence[str], now: int) -> None:
+    """A command waits for room under limits."""
+    words = "; ".join(reasons[:_NAMED_MAX])
+    flow.add_event(now, "limit_waited", f"{command.title} waits: {words}", command_id=command.id)
+
+
 def entities_awaited(flow: Flow, command: CommandRecord, busy: Sequence[str], now: int) -> None:
     """The end of a command waits for tasks of other flows."""
     more = f"; and {len(busy) - _NAMED_MAX} more" if len(busy) > _NAMED_MAX else ""

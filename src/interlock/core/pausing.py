@@ -3,6 +3,7 @@
 Deadlines are not paused, nor what undoes or ends; locks that are held are kept, places in line for others are given up.
 """
 
+from interlock.core import limiting
 from interlock.core.flow import Flow
 from interlock.core.turns import mends
 from interlock.model.errors import Refused
@@ -22,8 +23,9 @@ def pause(flow: Flow, wish: Wish, now: int) -> None:
         how = f"it has ended {job.result}" if job.result else "all of it is under way, and goes on to its end"
         raise Refused(f"job {job.id} cannot be paused: nothing of it is still to begin; {how}")
     flow.put_job(replace(job, paused_by=wish.by))
-    for command_id in {ticket.command_id for ticket in flow.tickets.values()}:
+    for command_id in {id for id, _ in (*flow.tickets, *flow.limit_tickets)}:
         flow.drop_tickets(command_id)
+        flow.drop_limit_tickets(command_id)
     words = wish.words("paused: what has not begun waits")
     flow.add_event(now, "job_paused", words, user=wish.by, command_id=flow.id)
 
@@ -56,6 +58,7 @@ def prioritize(flow: Flow, priority: int, wish: Wish, now: int) -> None:
     flow.put_job(replace(job, priority=priority))
     for ticket in list(flow.tickets.values()):
         flow.put_ticket(replace(ticket, rank=ticket.since - priority * AGEING_US))
+    limiting.rerank(flow, priority)
     words = wish.words(f"priority changed from {job.priority} to {priority}")
     flow.add_event(now, "priority_changed", words, user=wish.by, command_id=flow.id)
 

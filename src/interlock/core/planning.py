@@ -38,6 +38,8 @@ class Described:
     timeout_s: float | None = None
     #: whether what has succeeded of it may be kept while a person decides
     resumable: bool = False
+    #: whether its end is right although parts of it were skipped
+    skippable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,8 @@ def _command_row(
 ) -> CommandRecord:
     part = planned.part
     described = author.describe(part.work)
+    asks = by_class and parent.options.asks and described.resumable and not is_wrapper(part.work)
+    skips = asks and described.skippable and (parent.options.skips or not isinstance(part.work, Group))
     by_entity = parent.options.ends_by_entity if described.ends is None else described.ends is Ends.BY_ENTITY
     return CommandRecord(
         id=id,
@@ -177,14 +181,15 @@ def _command_row(
             planned,
             by_entity,
             described.timeout_s if by_class else None,
-            asks=by_class and parent.options.asks and described.resumable and not is_wrapper(part.work),
+            asks=asks,
+            skips=skips,
         ).to_json(),
     )
 
 
-def _options(planned: PlannedPart, by_entity: bool, default_s: float | None, *, asks: bool) -> Options:
+def _options(planned: PlannedPart, by_entity: bool, default_s: float | None, *, asks: bool, skips: bool) -> Options:
     timeout_s = default_s if planned.options.timeout_s is None else planned.options.timeout_s
-    return replace(planned.options, ends_by_entity=by_entity, timeout_s=timeout_s, asks=asks)
+    return replace(planned.options, ends_by_entity=by_entity, timeout_s=timeout_s, asks=asks, skips=skips)
 
 
 def _kept(group: Group, refs: tuple[Ref[Any], ...]) -> Group:

@@ -95,6 +95,8 @@ def _answer(flow: Flow, command: CommandRecord, settlement: Settlement, now: int
     """What failed is tried again, or skipped; where a part is named, only that."""
     only = None if settlement.command_id in (None, command.id) else settlement.command_id
     skips = settlement.decision is Decision.SKIP
+    if skips and not command.options.skips:
+        raise Refused(f"{command.title} ({command.id}) needs all of its parts; retry what failed, or cancel")
     failed = [part for part in asking.unmet(flow, command) if asking.has_failed(part) and only in (None, part.id)]
     named = ", ".join(part.title for part in failed[:_NAMED_MAX])
     more = f" and {len(failed) - _NAMED_MAX} more" if len(failed) > _NAMED_MAX else ""

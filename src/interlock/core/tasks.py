@@ -4,7 +4,15 @@ from uuid import UUID
 
 from interlock.core import narration
 from interlock.core.ending import FATE_UNKNOWN
-from interlock.core.facts import TaskAnswered, TaskBound, TaskCleared, TaskEnded, TaskProgressed, TaskStalled
+from interlock.core.facts import (
+    TaskAnswered,
+    TaskBound,
+    TaskCleared,
+    TaskEnded,
+    TaskHeldBack,
+    TaskProgressed,
+    TaskStalled,
+)
 from interlock.core.flow import Flow
 from interlock.core.leaving import leave, one_less
 from interlock.model.records import STOCK, LeftoverRecord, Severity, TaskRecord
@@ -18,7 +26,7 @@ CLEAN_SUCCESS = "cleanSuccess"
 #: the host's word for a task that is at work
 RUNNING = "running"
 
-TaskFact = TaskBound | TaskAnswered | TaskProgressed | TaskStalled | TaskEnded | TaskCleared
+TaskFact = TaskBound | TaskAnswered | TaskProgressed | TaskStalled | TaskHeldBack | TaskEnded | TaskCleared
 
 
 def reported(flow: Flow, fact: TaskFact, now: int) -> list[UUID]:
@@ -39,6 +47,10 @@ def reported(flow: Flow, fact: TaskFact, now: int) -> list[UUID]:
             _progressed(flow, task, fact, now)
         case TaskStalled():
             _stalled(flow, task, fact, now)
+        case TaskHeldBack():
+            if task.state is TaskState.INITIALIZING:
+                words = f"{task.method} on {task.host} waits: {fact.why}"
+                flow.add_event(now, "task_held_back", words, command_id=task.command_id, task_id=task.id)
         case TaskEnded():
             if task.state in TASK_ENDS:
                 return _ended(flow, task, fact, now)

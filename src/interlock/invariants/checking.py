@@ -30,6 +30,7 @@ CHECKS: tuple[tuple[int, str, Callable[[Connection], Iterator[str]]], ...] = (
     (10, "exclusive locks never overlap", holding.locks_overlap),
     (11, "no lock outlives its flow", holding.locks_outlive),
     (13, "parts run in their order", ordering.sequence_broken),
+    (13, "jobs begin in their order", ordering.former_broken),
     (14, "what is undone was completed, latest first", ordering.undone_wrongly),
     (16, "what is stopped is stopped whole", stopping.stopped_in_part),
     (18, "no orphan rows", present.orphans),

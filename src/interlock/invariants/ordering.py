@@ -67,6 +67,18 @@ def _choice(row: Row[Any]) -> int | None:
     return options_of(row.options_json).choice
 
 
+def former_broken(connection: Connection) -> Iterator[str]:
+    """13. A job that comes after others began only when they had ended; what is still awaited is kept."""
+    former, job = tables.job_formers.c, tables.job
+    columns = select(former.flow_id, former.former_id, former.result, _command.c.started_at, job.c.id.label("kept"))
+    query = columns.join(_command, _command.c.id == former.flow_id).outerjoin(job, job.c.id == former.former_id)
+    for row in connection.execute(query.where(former.result.is_(None), _command.c.state != State.ENDED)):
+        if row.kept is None:
+            yield f"job {row.flow_id} comes after job {row.former_id}, which is gone"
+        if row.started_at is not None:
+            yield f"job {row.flow_id} has begun but comes after job {row.former_id}, of whose end it was not told"
+
+
 def undone_wrongly(connection: Connection) -> Iterator[str]:
     """14. What is undone had succeeded, under a command that failed; what ended later is undone as well."""
     flows = select(_command.c.flow_id).where(or_(_command.c.undo.is_not(None), _command.c.state == State.COMPENSATING))

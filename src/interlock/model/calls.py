@@ -5,6 +5,8 @@ from enum import StrEnum
 
 #: how many commands one call may have
 COMMANDS_MAX = 1_000
+#: how many jobs one may come after
+FORMERS_MAX = 100
 
 
 class CallOrder(StrEnum):
@@ -15,6 +17,17 @@ class CallOrder(StrEnum):
     SEQUENTIAL = "sequential"
     #: each begins when the one before has ended, however
     ONE_BY_ONE = "one by one"
+
+
+class AfterPolicy(StrEnum):
+    """How the jobs must have ended that a job comes after; where they have not, it never begins."""
+
+    #: all of them have succeeded
+    SUCCEEDED = "succeeded"
+    #: all have ended, however
+    ENDED = "ended"
+    #: all have ended, and at least one has not succeeded
+    FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)

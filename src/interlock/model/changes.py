@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from interlock.model.limits import LimitRecord, LimitTicketRecord, LimitUseRecord
 from interlock.model.records import (
     ActionRecord,
     CommandRecord,
     EntityRecord,
     EntityRefRecord,
     EventRecord,
+    FormerRecord,
     JobRecord,
     LeftoverRecord,
     LockRecord,
@@ -30,6 +32,10 @@ Record: TypeAlias = (
     | ScheduleRecord
     | LockRecord
     | TicketRecord
+    | FormerRecord
+    | LimitRecord
+    | LimitUseRecord
+    | LimitTicketRecord
     | SnapshotRecord
     | SignalRecord
     | LeftoverRecord

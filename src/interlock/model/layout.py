@@ -30,9 +30,6 @@ class Options:
     stop_on_failure: bool = False
     no_return: bool = False
     retry: Retry | None = None
-    #: of a flow command: the job that must have ended before, and whether any end of it will do
-    after_job: str | None = None
-    whatever_end: bool = False
     #: it ends only when no other flow works on its refs
     ends_by_entity: bool = False
     #: of a group: what of it is shown before it begins
@@ -41,6 +38,8 @@ class Options:
     timeout_s: float | None = None
     #: where a part of it fails, what succeeded is kept and a person is asked
     asks: bool = False
+    #: then what failed may be skipped
+    skips: bool = False
 
     def to_json(self) -> str | None:
         """What differs from the default; None where nothing does."""

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from interlock.model.actions import Action
+from interlock.model.calls import AfterPolicy
 from interlock.model.layout import Options, options_of
 from interlock.model.locks import LockMode, LockScope
 from interlock.model.refs import Ref
@@ -225,6 +226,17 @@ class StepRecord:
     external_system: str | None = None
     external_id: str | None = None
     refs: tuple[Ref[Any], ...] = ()  # table step_subject_entity
+
+
+@dataclass(frozen=True, slots=True)
+class FormerRecord:
+    """A job that another comes after (table job_formers); `result` is how it ended, once the other has been told:
+    until then it is kept."""
+
+    flow_id: UUID
+    former_id: UUID
+    policy: AfterPolicy
+    result: Result | None = None
 
 
 class Severity(StrEnum):

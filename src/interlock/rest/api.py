@@ -11,6 +11,7 @@ from interlock.rest import (
     control_routes,
     errors,
     job_routes,
+    limit_routes,
     news_routes,
     plan_routes,
     read_routes,
@@ -44,6 +45,7 @@ def create_app(coordinator: Coordinating, *, catalog: Commands, user: str | None
     app.include_router(job_routes.router(coordinator, reading, app.state.stopping, who), prefix=PREFIX)
     app.include_router(control_routes.router(coordinator, reading, who), prefix=PREFIX)
     app.include_router(news_routes.router(coordinator, who), prefix=PREFIX)
+    app.include_router(limit_routes.router(coordinator, reading, who), prefix=PREFIX)
     app.include_router(plan_routes.router(coordinator), prefix=PREFIX)
     app.include_router(schedule_routes.router(coordinator, reading, who), prefix=PREFIX)
     app.include_router(action_routes.router(coordinator, reading, who), prefix=PREFIX)

@@ -9,9 +9,10 @@ from uuid import UUID
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from interlock.model.calls import COMMANDS_MAX, CallOrder
+from interlock.model.calls import COMMANDS_MAX, FORMERS_MAX, AfterPolicy, CallOrder
 from interlock.model.decisions import Decision
 from interlock.model.errors import InvalidInput, Refused
+from interlock.model.limits import AT_MOST_MAX, KEY_MAX, STARTS_MAX, WINDOW_S_MAX
 from interlock.model.locks import PRIORITY_MAX
 from interlock.model.plan import TIMEOUT_S_MAX
 from interlock.model.wishes import REASON_MAX
@@ -56,6 +57,10 @@ class Submission(Body):
     priority: Annotated[int, Field(ge=-PRIORITY_MAX, le=PRIORITY_MAX)] = 0
     timeout_s: Annotated[float, Field(gt=0, le=TIMEOUT_S_MAX, allow_inf_nan=False)] | None = None
     ask: bool = False
+    after: Annotated[list[Annotated[UUID, Field(strict=False)]], Field(max_length=FORMERS_MAX)] = Field(
+        default_factory=list
+    )
+    after_policy: Annotated[AfterPolicy, Field(strict=False)] = AfterPolicy.SUCCEEDED
 
 
 class Planning(Body):
@@ -146,6 +151,23 @@ class Settling(Body):
     reason: Annotated[str, Field(min_length=1, max_length=1000)]
     command_id: Annotated[UUID, Field(strict=False)] | None = None
     leave_tasks: bool = False
+
+
+class LimitSetting(Body):
+    """How much of what a key counts may go on. The key is command:TYPE, host:NAME or key:TEXT."""
+
+    key: Annotated[str, Field(min_length=1, max_length=KEY_MAX)]
+    at_most: Annotated[int, Field(ge=0, le=AT_MOST_MAX)] | None = None
+    starts_max: Annotated[int, Field(ge=1, le=STARTS_MAX)] | None = None
+    window_s: Annotated[float, Field(gt=0, le=WINDOW_S_MAX, allow_inf_nan=False)] | None = None
+    reason: Annotated[str, Field(max_length=1000)] = ""
+
+
+class LimitRemoving(Body):
+    """Which limit is to go."""
+
+    key: Annotated[str, Field(min_length=1, max_length=KEY_MAX)]
+    reason: Annotated[str, Field(max_length=1000)] = ""
 
 
 class Clearing(Body):

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from interlock.command import Command
 from interlock.coordinator.preview import Preview
-from interlock.model.calls import CallOrder
+from interlock.model.calls import AfterPolicy, CallOrder
 from interlock.model.decisions import Decision
 from interlock.model.refs import Ref
 from interlock.model.schedules import Missed
@@ -59,6 +59,8 @@ class Coordinating(Protocol):
         priority: int = 0,
         timeout_s: float | None = None,
         ask: bool = False,
+        after: Sequence[UUID] = (),
+        after_policy: AfterPolicy = AfterPolicy.SUCCEEDED,
     ) -> Accepted: ...
 
     async def submit_all_input(
@@ -129,6 +131,18 @@ class Coordinating(Protocol):
     async def restart(
         self, job_id: UUID, *, by: str, reason: str = "", idempotency_key: str | None = None
     ) -> Accepted: ...
+    async def set_limit(
+        self,
+        key: str,
+        *,
+        at_most: int | None = None,
+        starts_max: int | None = None,
+        window_s: float | None = None,
+        by: str,
+        reason: str = "",
+    ) -> str: ...
+
+    async def remove_limit(self, key: str, *, by: str, reason: str = "") -> None: ...
 
     async def clear_leftover(self, leftover_id: UUID, *, by: str, reason: str) -> None: ...
 

@@ -73,8 +73,10 @@ def router(coordinator: Coordinating, reading: Reading, stopping: asyncio.Event,
                 priority=wanted.priority,
                 timeout_s=wanted.timeout_s,
                 ask=wanted.ask,
+                after=wanted.after,
+                after_policy=wanted.after_policy,
             )
-        except Missing as error:  # a parameter names nothing: the input is wrong, not the address
+        except Missing as error:  # what it names is not there: the input is wrong, not the address
             return errors.refused(error, status=422)
         body = {"job_id": str(accepted.id), "repeated": accepted.repeated}
         headers = {"Location": f"{request.url.path}/{accepted.id}"}

@@ -13,12 +13,14 @@ from typing import Any
 from sqlalchemy import Table
 
 from interlock.model.changes import Record
+from interlock.model.limits import LimitRecord, LimitTicketRecord, LimitUseRecord
 from interlock.model.records import (
     ActionRecord,
     CommandRecord,
     EntityRecord,
     EntityRefRecord,
     EventRecord,
+    FormerRecord,
     JobRecord,
     LeftoverRecord,
     LockRecord,
@@ -65,6 +67,10 @@ MAPPED: Mapping[type, Mapped] = {
         Mapped(LeftoverRecord, tables.leftovers, ("id",)),
         Mapped(LockRecord, tables.entity_locks, ("ref", "flow_id")),
         Mapped(TicketRecord, tables.lock_tickets, ("command_id", "ref")),
+        Mapped(FormerRecord, tables.job_formers, ("flow_id", "former_id")),
+        Mapped(LimitRecord, tables.limits, ("key",)),
+        Mapped(LimitUseRecord, tables.limit_uses, ("command_id", "key")),
+        Mapped(LimitTicketRecord, tables.limit_tickets, ("command_id", "key")),
         Mapped(SignalRecord, tables.signals, ("id",)),
         Mapped(SnapshotRecord, tables.business_entity_snapshot, ("command_id", "ref")),
         Mapped(EntityRecord, tables.entities, ("ref",)),

@@ -26,12 +26,14 @@ from sqlalchemy.exc import IntegrityError
 
 from interlock.model.changes import Change, Record
 from interlock.model.errors import Bug, InterlockError, NameTaken
+from interlock.model.limits import LimitRecord, LimitTicketRecord, LimitUseRecord
 from interlock.model.records import (
     ActionRecord,
     CommandRecord,
     EntityRecord,
     EntityRefRecord,
     EventRecord,
+    FormerRecord,
     JobRecord,
     LeftoverRecord,
     LockRecord,
@@ -62,6 +64,10 @@ INSERT_ORDER: tuple[type, ...] = (
     LeftoverRecord,
     LockRecord,
     TicketRecord,
+    FormerRecord,
+    LimitRecord,
+    LimitUseRecord,
+    LimitTicketRecord,
     SnapshotRecord,
     SignalRecord,
     EventRecord,

@@ -22,12 +22,14 @@ from sqlalchemy import (
 )
 from sqlalchemy.schema import SchemaItem
 
+from interlock.model.limits import LimitRecord, LimitTicketRecord, LimitUseRecord
 from interlock.model.records import (
     ActionRecord,
     CommandRecord,
     EntityRecord,
     EntityRefRecord,
     EventRecord,
+    FormerRecord,
     JobRecord,
     LeftoverRecord,
     LockRecord,
@@ -53,6 +55,10 @@ FIELDS: dict[type, tuple[Field, ...]] = {
 } | {
     LockRecord: fields_of(LockRecord),
     TicketRecord: fields_of(TicketRecord),
+    FormerRecord: fields_of(FormerRecord),
+    LimitRecord: fields_of(LimitRecord),
+    LimitUseRecord: fields_of(LimitUseRecord),
+    LimitTicketRecord: fields_of(LimitTicketRecord),
     SignalRecord: fields_of(SignalRecord),
     ActionRecord: fields_of(ActionRecord),
     ScheduleRecord: fields_of(ScheduleRecord),
@@ -317,6 +323,47 @@ lock_tickets = _table(
     Index("lock_tickets_by_ref", "ref_type", "ref_id"),
     Index("lock_tickets_by_flow", "flow_id"),
     key=("command_id", "ref_type", "ref_id"),
+    foreign={"flow_id": "job.id", "command_id": "command_entities.id"},
+    sqlite_with_rowid=False,
+)
+
+job_formers = _table(
+    "job_formers",
+    FormerRecord,
+    Index("job_formers_awaited", "former_id", **_where("result IS NULL")),
+    key=("flow_id", "former_id"),
+    foreign={"flow_id": "job.id"},
+    checks={"order": "flow_id <> former_id"},
+    sqlite_with_rowid=False,
+)
+
+limits = _table(
+    "limits",
+    LimitRecord,
+    key=("key",),
+    checks={
+        "something": "at_most IS NOT NULL OR starts_max IS NOT NULL",
+        "counters": "(at_most IS NULL OR at_most >= 0) AND (starts_max IS NULL OR starts_max >= 1)",
+        "window": "(starts_max IS NULL) = (window_us IS NULL)",
+    },
+)
+
+# without foreign keys: a start counts in its window, whether its job is still kept or not
+limit_uses = _table(
+    "limit_uses",
+    LimitUseRecord,
+    Index("limit_uses_by_key", "key", "taken_at"),
+    Index("limit_uses_by_flow", "flow_id"),
+    key=("command_id", "key"),
+    sqlite_with_rowid=False,
+)
+
+limit_tickets = _table(
+    "limit_tickets",
+    LimitTicketRecord,
+    Index("limit_tickets_by_key", "key", "rank"),
+    Index("limit_tickets_by_flow", "flow_id"),
+    key=("command_id", "key"),
     foreign={"flow_id": "job.id", "command_id": "command_entities.id"},
     sqlite_with_rowid=False,
 )

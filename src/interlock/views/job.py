@@ -11,7 +11,7 @@ from interlock.model.failure import Failure
 from interlock.model.records import CommandRecord, JobRecord, StepRecord, TaskRecord
 from interlock.model.states import StepStatus
 from interlock.store.tables import async_tasks, command_entities, job, step
-from interlock.views import actions, events, leftovers, locks
+from interlock.views import actions, events, formers, leftovers, locks
 from interlock.views.jobs import summaries
 from interlock.views.loading import records
 from interlock.views.words import Json, moment, refs, text, value
@@ -39,6 +39,7 @@ def one(connection: Connection, job_id: UUID) -> Json | None:
         "commands": [_command(each) for each in commands],
         "tasks": [_task(each) for each in tasks],
         "locks": locks.of_job(connection, job_id),
+        "after": formers.of_job(connection, job_id),
         "actions": actions.of_job(connection, job_id),
         "events": events.last(connection, job_id),
     }

@@ -1,14 +1,16 @@
 """Flows: what an owner loads to go on with them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, and_, or_, select
+from sqlalchemy import ColumnElement, Connection, or_, select
 
+from interlock.model.limits import LimitTicketRecord, LimitUseRecord
 from interlock.model.records import (
     CommandRecord,
+    FormerRecord,
     JobRecord,
     LeftoverRecord,
     LockRecord,
@@ -17,9 +19,8 @@ from interlock.model.records import (
     TaskRecord,
     TicketRecord,
 )
-from interlock.model.waits import wait_of
 from interlock.store import tables
-from interlock.store.queries.rows import pieces, records, with_refs
+from interlock.store.queries.rows import records, with_refs
 
 R = TypeVar("R")
 
@@ -36,6 +37,9 @@ class FlowRows:
     tickets: tuple[TicketRecord, ...]
     snapshots: tuple[SnapshotRecord, ...]
     leftovers: tuple[LeftoverRecord, ...]
+    formers: tuple[FormerRecord, ...]
+    uses: tuple[LimitUseRecord, ...]
+    limit_tickets: tuple[LimitTicketRecord, ...]
 
 
 def unfinished(connection: Connection) -> list[UUID]:
@@ -65,6 +69,10 @@ def load(connection: Connection, flow_ids: Sequence[UUID]) -> list[FlowRows]:
     all_tickets = by_flow(TicketRecord, asked.c.flow_id, asked.c.command_id, asked.c.ref_type, asked.c.ref_id)
     all_snapshots = by_flow(SnapshotRecord, kept.c.flow_id, kept.c.command_id, kept.c.position)
     all_leftovers = by_flow(LeftoverRecord, lefts.c.flow_id, lefts.c.created_at, lefts.c.id)
+    before, used, held_back = tables.job_formers, tables.limit_uses, tables.limit_tickets
+    all_formers = by_flow(FormerRecord, before.c.flow_id, before.c.former_id)
+    all_uses = by_flow(LimitUseRecord, used.c.flow_id, used.c.command_id, used.c.key)
+    all_limit_tickets = by_flow(LimitTicketRecord, held_back.c.flow_id, held_back.c.command_id, held_back.c.key)
     return [
         FlowRows(
             jobs[id],
@@ -75,21 +83,13 @@ def load(connection: Connection, flow_ids: Sequence[UUID]) -> list[FlowRows]:
             tuple(all_tickets.get(id, ())),
             tuple(all_snapshots.get(id, ())),
             tuple(all_leftovers.get(id, ())),
+            tuple(all_formers.get(id, ())),
+            tuple(all_uses.get(id, ())),
+            tuple(all_limit_tickets.get(id, ())),
         )
         for id in dict.fromkeys(flow_ids)
         if id in jobs
     ]
-
-
-def awaited(connection: Connection, flow_ids: Iterable[UUID]) -> set[UUID]:
-    """The jobs for whose ends those flows wait at present, without a deadline."""
-    tasks = tables.async_tasks
-    is_open = and_(tasks.c.outcome.is_(None), tasks.c.wait_json.is_not(None), tasks.c.deadline_at.is_(None))
-    found: set[UUID] = set()
-    for piece in pieces(flow_ids):
-        waits = connection.scalars(select(tasks.c.wait_json).where(tasks.c.flow_id.in_(piece), is_open))
-        found |= {job for text in waits if (job := wait_of(text).job) is not None}
-    return found
 
 
 def uncleared(connection: Connection, limit: int) -> list[TaskRecord]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, and_, select
 
 from interlock.model.refs import Ref
 from interlock.store import tables
@@ -38,3 +38,9 @@ def unfinished_on(connection: Connection, refs: Iterable[Ref[Any]]) -> list[Task
         TaskOnRef(Ref(kind, as_id(id)), as_id(flow_id), method, title)
         for kind, id, flow_id, method, title in rows_by_ref(connection, _UNFINISHED, named, refs)
     ]
+
+
+def starts_on(connection: Connection, host: Ref[Any], after: int) -> list[int]:
+    """When tasks of a host were started there, after a time."""
+    on_host = and_(_tasks.c.host_type == host.type, _tasks.c.host_id == host.id)
+    return list(connection.scalars(select(_tasks.c.sent_at).where(on_host, _tasks.c.sent_at > after)))

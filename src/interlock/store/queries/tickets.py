@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
 from sqlalchemy import Connection, and_, or_, select
 
@@ -12,22 +11,32 @@ from interlock.model.records import TicketRecord
 from interlock.model.refs import Ref
 from interlock.store import tables
 from interlock.store.queries.by_ref import as_id, rows_by_ref
-from interlock.store.queries.rows import pieces
 
 _tickets, _job, _locks = tables.lock_tickets, tables.job, tables.entity_locks
+_uses, _commands = tables.limit_uses, tables.command_entities
 _is_holder = (
     select(_locks.c.flow_id)
     .where(and_(_locks.c.flow_id == _tickets.c.flow_id, _locks.c.leftover_id.is_(None)))
     .correlate(_tickets)
     .exists()
 )
-_ALL = select(_tickets, _job.c.title, _is_holder.label("is_holder")).join(_job, _job.c.id == _tickets.c.flow_id)
+_is_running = (
+    select(_uses.c.flow_id)
+    .join(_commands, and_(_commands.c.id == _uses.c.command_id, _commands.c.result.is_(None)))
+    .where(_uses.c.flow_id == _tickets.c.flow_id)
+    .correlate(_tickets)
+    .exists()
+)
+_ALL = select(_tickets, _job.c.title, or_(_is_holder, _is_running).label("is_holder")).join(
+    _job, _job.c.id == _tickets.c.flow_id
+)
 _ON = _ALL.order_by(_tickets.c.ref_type, _tickets.c.ref_id, _tickets.c.rank, _tickets.c.command_id)
 
 
 @dataclass(frozen=True, slots=True)
 class Waiter:
-    """A ticket with what names its job to a person; `is_holder`: its flow holds other locks meanwhile."""
+    """A ticket with what names its job to a person; `is_holder`: its flow has other locks, or room under
+    limits, meanwhile."""
 
     ticket: TicketRecord
     job_title: str
@@ -42,7 +51,7 @@ def on(connection: Connection, refs: Iterable[Ref[Any]]) -> list[Waiter]:
 
 def of_holders(connection: Connection) -> list[Waiter]:
     """The tickets of all flows that hold locks while they wait."""
-    return [_waiter(tuple(row)) for row in connection.execute(_ON.where(_is_holder))]
+    return [_waiter(tuple(row)) for row in connection.execute(_ON.where(or_(_is_holder, _is_running)))]
 
 
 def _waiter(row: Any) -> Waiter:
@@ -52,15 +61,3 @@ def _waiter(row: Any) -> Waiter:
         as_id(command_id), Ref(kind, as_id(id)), as_id(flow_id), LockMode(mode), rank, since, deadline_at
     )
     return Waiter(ticket, title, bool(is_holder))
-
-
-def holders(connection: Connection, flow_ids: Iterable[UUID]) -> set[UUID]:
-    """The flows that hold what those flows wait for without a time-out."""
-    same = and_(_locks.c.ref_type == _tickets.c.ref_type, _locks.c.ref_id == _tickets.c.ref_id)
-    conflicts = or_(_locks.c.mode == LockMode.EXCLUSIVE, _tickets.c.mode == LockMode.EXCLUSIVE)
-    in_the_way = and_(conflicts, _locks.c.flow_id != _tickets.c.flow_id, _locks.c.leftover_id.is_(None))
-    query = select(_locks.c.flow_id).join(_tickets, and_(same, in_the_way)).where(_tickets.c.deadline_at.is_(None))
-    found: set[UUID] = set()
-    for piece in pieces(flow_ids):
-        found |= set(connection.scalars(query.where(_tickets.c.flow_id.in_(piece))))
-    return found

@@ -35,7 +35,7 @@ from interlock.virt.entities import Disk, DiskStatus, Template, TemplateStatus, 
 from interlock.virt.parameters import Name
 
 
-class CreateTemplate(Command[Ref[Template]], name="template.create"):
+class CreateTemplate(Command[Ref[Template]], name="template.create", resumable=True):
     """Copy the disks of a stopped VM into a template; the copies are named `<name>_disk1` and so on."""
 
     name: Name
@@ -141,7 +141,7 @@ class CreateImageTemplate(Command[None], name="template.create_image"):
         return part(RemoveImage(disk=self.copy)) if db.exists(self.copy) else NOTHING
 
 
-class RemoveTemplate(Command[None], name="template.remove"):
+class RemoveTemplate(Command[None], name="template.remove", resumable=True):
     """Remove a template upon whose disks no others are built, with its disks.
 
     If a disk cannot be removed the template stays, ILLEGAL, with the disks that remain; remove it again then.

@@ -33,7 +33,7 @@ from interlock.virt.entities import Disk, StorageDomain, Vm, VmStatus
 from interlock.virt.parameters import DiskSpecs, Name
 
 
-class AddVm(Command[Ref[Vm]], name="vm.add"):
+class AddVm(Command[Ref[Vm]], name="vm.add", resumable=True):
     """Add a stopped VM with new, empty disks on a storage domain, named `<name>_disk1` and so on."""
 
     name: Name
@@ -89,7 +89,7 @@ class AddVm(Command[Ref[Vm]], name="vm.add"):
         return [f"{self.name}_disk{number}" for number in range(1, len(self.disks) + 1)]
 
 
-class RemoveVm(Command[None], name="vm.remove"):
+class RemoveVm(Command[None], name="vm.remove", resumable=True):
     """Remove a stopped VM, and its disks unless told to keep them.
 
     If a disk cannot be removed the VM stays, ILLEGAL, with the disks that remain; remove it again then.
@@ -133,7 +133,7 @@ class RemoveVm(Command[None], name="vm.remove"):
         return NOTHING
 
 
-class RemoveAllVmImages(Command[None], name="vm.remove_images"):
+class RemoveAllVmImages(Command[None], name="vm.remove_images", resumable=True, skippable=True):
     """Remove all disks of a VM with their images, side by side (a part of vm.remove)."""
 
     vm: Ref[Vm]

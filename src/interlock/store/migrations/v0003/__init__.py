@@ -1,1 +1,1 @@
-"""The parts of version 3."""
+"""What version 3 creates, by what it is about."""

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from interlock.store.migrations.v0003 import actions, schedules
+from interlock.store.migrations.v0003 import actions, limiting, schedules
 from interlock.store.types import Id, Text
 
 revision = "0003"
@@ -20,6 +20,10 @@ def upgrade() -> None:
     op.add_column("async_tasks", sa.Column("stopped_by", Text()))
     actions.create()
     schedules.create()
+    limiting.create_formers()
+    limiting.create_limits()
+    limiting.create_uses()
+    limiting.create_tickets()
 
 
 def _change_jobs() -> None:

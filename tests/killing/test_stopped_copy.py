@@ -1,4 +1,5 @@
-"""A real copy whose time is over is stopped by the real agent, and nothing of it remains; also across a crash."""
+"""A real copy whose time is over, or that a person cancels, is stopped by the real agent, and nothing of it remains;
+also across a crash."""
 
 import subprocess
 from collections.abc import Iterator
@@ -35,9 +36,9 @@ def start_server(site: Site) -> None:
     site.start_server("--poll", "0.1", environment=site.failpoints())
 
 
-def begun(site: Site, name: str) -> str:
-    """A job that copies the disk, with a deadline; its id, when the copy is under way."""
-    job_id = site.run("run", "template.create", f"name={name}", "vm=web1", "--deadline", DEADLINE).strip()
+def begun(site: Site, name: str, *options: str) -> str:
+    """A job that copies the disk; its id, when the copy is under way."""
+    job_id = site.run("run", "template.create", f"name={name}", "vm=web1", *options).strip()
     wait_for("qemu-img runs", lambda: any(map(running, copies(site))))
     return job_id
 
@@ -47,11 +48,11 @@ def copies(site: Site) -> list[Path]:
     return list((site.folder / "agent" / "jobs").glob("*/copy"))
 
 
-def stopped_and_clean(site: Site, job_id: str, images: set[str]) -> None:
+def stopped_and_clean(site: Site, job_id: str, images: set[str], result: str = "FAILED") -> None:
     """The job's end is true of the file system and of the rows."""
     job = site.ended(job_id)
     loop.settled(site)
-    assert job["result"] == "FAILED"
+    assert job["result"] == result
     outcomes = {cause["outcome"] for cause in job["failure"]["causes"]}
     assert outcomes == {"STOPPED"}, job["failure"]
     copied = [task for task in job["tasks"] if task["method"] == "Volume.copy"]
@@ -66,13 +67,13 @@ def stopped_and_clean(site: Site, job_id: str, images: set[str]) -> None:
 
 def test_a_copy_whose_time_is_over_is_stopped_and_leaves_nothing(site: Site) -> None:
     images = set(site.images())
-    stopped_and_clean(site, begun(site, "late"), images)
+    stopped_and_clean(site, begun(site, "late", "--deadline", DEADLINE), images)
 
 
 @pytest.mark.long
 def test_a_deadline_outlives_the_coordinator(site: Site) -> None:
     images = set(site.images())
-    job_id = begun(site, "later")
+    job_id = begun(site, "later", "--deadline", DEADLINE)
     site.kill_server()
     start_server(site)
     stopped_and_clean(site, job_id, images)
@@ -83,8 +84,32 @@ def test_a_deadline_outlives_the_coordinator(site: Site) -> None:
 def test_a_coordinator_that_dies_as_it_stops_the_copy_stops_it_in_its_next_life(site: Site, side: str) -> None:
     images = set(site.images())
     site.arm(f"host:Task.stop:1:{side}")
-    job_id = begun(site, f"killed_{side}")
+    job_id = begun(site, f"killed_{side}", "--deadline", DEADLINE)
     assert site.server_died_of_sigkill()
     site.disarm()
     start_server(site)
     stopped_and_clean(site, job_id, images)
+
+
+@pytest.mark.long
+def test_a_cancelled_copy_is_stopped_and_leaves_nothing(site: Site) -> None:
+    images = set(site.images())
+    job_id = begun(site, "cancelled")
+    site.run("job", "cancel", job_id, "--reason", "wrong VM")
+    stopped_and_clean(site, job_id, images, "CANCELLED")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "order", ["commit:1:before", "commit:1:after", "host:Task.stop:1:before", "host:Task.stop:1:after"]
+)
+def test_a_cancel_that_was_accepted_is_kept_wherever_the_coordinator_dies(site: Site, order: str) -> None:
+    images = set(site.images())
+    job_id = begun(site, order.replace(":", "_").replace(".", "_"))
+    site.arm(order)
+    site.run("job", "cancel", job_id, expect=None)
+    assert site.server_died_of_sigkill()
+    site.disarm()
+    start_server(site)
+    site.run("job", "cancel", job_id, expect=None)  # refused where it was accepted before
+    stopped_and_clean(site, job_id, images, "CANCELLED")
