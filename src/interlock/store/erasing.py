@@ -33,6 +33,8 @@ PARTS: tuple[_Part, ...] = (
     _Part(tables.audit_log, "flow_id"),
     _Part(tables.business_entity_snapshot, "flow_id"),
     _Part(tables.lock_tickets, "flow_id"),
+    _Part(tables.limit_tickets, "flow_id"),
+    _Part(tables.job_formers, "flow_id"),
     _Part(tables.entity_locks, "flow_id"),
     _Part(tables.leftovers, "flow_id"),
     _Part(tables.step_subject_entity, "step_id", (tables.step, "job_id")),

@@ -1,6 +1,5 @@
 """Ended jobs in the order of their ends, what refers to them, and signals that nobody needs any more."""
 
-import re
 from collections.abc import Iterator, Sequence
 from uuid import UUID
 
@@ -8,12 +7,10 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, or_
 
 from interlock.model.retention import EndedJob
 from interlock.model.waits import wait_of
-from interlock.store.tables import async_tasks, command_entities, entity_locks, job, leftovers, signals
+from interlock.store.tables import async_tasks, command_entities, entity_locks, job, job_formers, leftovers, signals
 
 #: where a page of ended jobs begins: the end and the id of the last of the page before
 Place = tuple[int, UUID]
-
-_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def ended_before(connection: Connection, before: int, after: Place | None, limit: int) -> list[EndedJob]:
@@ -56,9 +53,8 @@ def _ended(connection: Connection, query: Select[tuple[object, ...]]) -> list[En
 
 def referred_to(connection: Connection) -> set[UUID]:
     """The jobs after which something that has not ended comes, or for whose ends it waits."""
-    command = command_entities
-    options = select(command.c.options_json).where(command.c.state != "ENDED", command.c.options_json.contains("after"))
-    return {UUID(id) for text in [*connection.scalars(options), *_open_waits(connection)] for id in _ID.findall(text)}
+    formers = connection.scalars(select(job_formers.c.former_id).where(job_formers.c.result.is_(None)))
+    return {*formers, *(id for text in _open_waits(connection) if (id := wait_of(text).job) is not None)}
 
 
 def _open_waits(connection: Connection) -> Iterator[str]:
