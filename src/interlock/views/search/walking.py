@@ -16,7 +16,7 @@ from interlock.views.search.sources import Collection, Lookup, Walk
 from interlock.views.search.subjects import Subjects
 
 #: rows that one answer looks at on its walks, and how long it goes on looking; more are for the next page
-LOOKED_MAX, LOOK_S_MAX = 10_000, 0.02
+LOOKED_MAX, LOOK_S_MAX = 10_000, 0.015
 #: rows that are sorted for an answer, where no index has their order
 SORTED_MAX = 1_000
 #: ids, or rows to look at, in one statement; and by how much a walk grows its steps
