@@ -39,6 +39,7 @@ def test_run_prints_the_job(server: Server, interlock: Interlock) -> None:
         "priority": 0,
         "timeout_s": 7200.0,
         "ask": False,
+        "wait_for_locks": False,
         "after": [UUID(JOB), UUID(FAILED)],
         "after_policy": "ended",
     }

@@ -254,3 +254,17 @@ async def test_500_jobs_on_20_disks_all_end_and_nobody_shares_what_one_has_alone
         print(f"\nlocks: seed {seed}: {dict(results)}; the longest of 500 took {max(waits):.1f} s")
     assert results.keys() <= {"SUCCEEDED", "FAILED"}
     assert results["SUCCEEDED"] > 300
+
+
+async def test_who_submits_may_wish_to_wait_where_the_class_would_be_refused(scratch: Scratch) -> None:
+    gate = Gate()
+    async with opened(scratch, gate=gate) as coordinator:
+        disk = await add_disk(coordinator)
+        holder = await coordinator.submit(Work(disk=disk, function="gate"))
+        await gate.wait_entered()
+        with pytest.raises(Refused, match="is locked by job"):
+            await coordinator.submit(Work(disk=disk))
+        waits = await coordinator.submit(Work(disk=disk), wait_for_locks=True)
+        assert commands(coordinator, waits.id)[0].state is State.PENDING
+        gate.open.set()
+        assert (await holder.result(WAIT_S), await waits.result(WAIT_S)) == (1, 1)

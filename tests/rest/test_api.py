@@ -39,6 +39,7 @@ async def test_a_command_is_submitted(client: httpx.AsyncClient, coordinator: Fa
             "priority": 0,
             "timeout_s": 2.5,
             "ask": False,
+            "wait_for_locks": False,
             "after": [UUID(JOB)],
             "after_policy": "failed",
         }

@@ -71,6 +71,9 @@ def run(
             "--ask", help="Where a part fails, keep what succeeded and ask; see `interlock job retry` and `skip`."
         ),
     ] = False,
+    wait_for_locks: Annotated[
+        bool, typer.Option("--wait-for-locks", help="Wait in line for what others hold, instead of being refused.")
+    ] = False,
     after: Annotated[
         list[uuid.UUID] | None,
         typer.Option(metavar="JOB", help="It begins when this job has ended; may be repeated.", show_default=False),
@@ -96,6 +99,7 @@ def run(
         "priority": priority,
         "timeout_s": None if deadline is None else parameters.seconds(deadline),
         "ask": ask,
+        "wait_for_locks": wait_for_locks,
         "after": [str(each) for each in after or ()],
         "after_policy": after_policy,
     }

@@ -53,6 +53,8 @@ class Submission:
     timeout_s: float | None = None
     #: where a part fails, what succeeded is kept and a person is asked
     ask: bool = False
+    #: it waits for its locks instead of being refused
+    wait_for_locks: bool = False
     #: the job that it does once more, and why
     restart_of: UUID | None = None
     reason: str = ""
@@ -71,6 +73,7 @@ def submission(
     context: Context = NO_CONTEXT,
     timeout_s: float | None = None,
     ask: bool = False,
+    wait_for_locks: bool = False,
     after: Sequence[UUID] = (),
     after_policy: AfterPolicy = AfterPolicy.SUCCEEDED,
 ) -> Submission:
@@ -82,7 +85,8 @@ def submission(
     return Submission(
         id, (new_id(), new_id(), new_id()), catalog.checked(command), _checked_correlation(correlation_id, id),
         _checked_key(idempotency_key), _checked_user(user), _checked_priority(priority), _checked_context(context),
-        timeout_s=_checked_timeout(timeout_s), ask=ask, after=_checked_after(after), after_policy=after_policy,
+        timeout_s=_checked_timeout(timeout_s), ask=ask, wait_for_locks=wait_for_locks,
+        after=_checked_after(after), after_policy=after_policy,
     )  # fmt: skip
 
 
@@ -188,6 +192,7 @@ def _options(submission: Submission, kind: CommandType) -> Options:
     return Options(
         ends_by_entity=kind.ends is Ends.BY_ENTITY,
         timeout_s=submission.timeout_s or kind.timeout_s,
+        waits_for_locks=submission.wait_for_locks,
         asks=submission.ask,
         skips=submission.ask and kind.skippable,
     )

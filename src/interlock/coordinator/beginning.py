@@ -14,6 +14,7 @@ from interlock.coordinator.snapshot import Snapshot
 from interlock.core.flow import Flow
 from interlock.model.changes import Change
 from interlock.model.limits import LimitRecord
+from interlock.model.locks import Locks
 from interlock.model.records import CommandRecord
 
 
@@ -33,8 +34,14 @@ def acquire(
     found = room.ask(flow, row, keys, limits, snapshot, now)
     if found.refusals or found.held_back:
         return Acquisition(found.refusals, is_waiting=True), ()
-    acquired = locking.acquire(flow, row, command.locks(db), limits, snapshot, now)
+    acquired = locking.acquire(flow, row, _locks(row, command, db), limits, snapshot, now)
     if not found.keys or acquired.is_waiting or acquired.refusals:
         return acquired, ()
     room.take(flow, row, found.keys, now)
     return acquired, room.stale(found.keys, limits, snapshot, now)
+
+
+def _locks(row: CommandRecord, command: Command[Any], db: Reader) -> Locks:
+    """What its class says; who submitted it may have wished to wait."""
+    locks = command.locks(db)
+    return locks.waiting(locks.timeout_s) if row.options.waits_for_locks else locks

@@ -113,6 +113,7 @@ class Controlling(Submitting):
         wanted = submission(
             self.catalog, command, idempotency_key=idempotency_key, user=by, priority=former.priority,
             timeout_s=root.options.timeout_s, ask=root.options.asks and command.command_type.resumable,
+            wait_for_locks=root.options.waits_for_locks,
         )  # fmt: skip
         return await self._accepted(replace(wanted, restart_of=job_id, reason=wish.reason))
 

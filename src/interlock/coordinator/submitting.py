@@ -77,6 +77,7 @@ class Submitting:
         priority: int = 0,
         timeout_s: float | None = None,
         ask: bool = False,
+        wait_for_locks: bool = False,
         context: Context = NO_CONTEXT,
         after: Sequence[UUID | Job[Any]] = (),
         after_policy: AfterPolicy = AfterPolicy.SUCCEEDED,
@@ -85,14 +86,16 @@ class Submitting:
         KeyReused, or with the `job_id` of the job that shows the refusal). Of commands that wait for one lock the
         one of higher `priority` (-10 to 10) comes first; a minute of waiting makes up for one level. Once it has
         begun it may take `timeout_s` (default: what its class says), then it is stopped. With `ask`, where a part of it
-        fails, what succeeded is kept and a person is asked; only a `resumable` one can do that.
+        fails, what succeeded is kept and a person is asked; only a `resumable` one can do that. With `wait_for_locks`
+        it waits for its own locks, though its class would have it refused.
 
         It begins when the jobs that it comes `after` (at most 100) have ended as `after_policy` says, and is locked
         and validated only then; where they end otherwise it is CANCELLED, and its failure names them."""
         self._check_works()
         wanted = submission(
             self.catalog, command, correlation_id=correlation_id, idempotency_key=idempotency_key, user=user,
-            priority=priority, timeout_s=timeout_s, ask=ask, context=context, after_policy=after_policy,
+            priority=priority, timeout_s=timeout_s, ask=ask, wait_for_locks=wait_for_locks,
+            context=context, after_policy=after_policy,
             after=[each.id if isinstance(each, Job) else each for each in after],
         )  # fmt: skip
         return await self._accepted(wanted)
@@ -126,6 +129,7 @@ class Submitting:
         priority: int = 0,
         timeout_s: float | None = None,
         ask: bool = False,
+        wait_for_locks: bool = False,
         after: Sequence[UUID] = (),
         after_policy: AfterPolicy = AfterPolicy.SUCCEEDED,
     ) -> Job[Any]:
@@ -133,7 +137,7 @@ class Submitting:
         command = self._from_input(name, parameters, version)
         return await self.submit(
             command, correlation_id=correlation_id, idempotency_key=idempotency_key, user=user, priority=priority,
-            timeout_s=timeout_s, ask=ask, after=after, after_policy=after_policy,
+            timeout_s=timeout_s, ask=ask, wait_for_locks=wait_for_locks, after=after, after_policy=after_policy,
         )  # fmt: skip
 
     async def submit_all(

@@ -36,6 +36,8 @@ class Options:
     outline: Outline = ()
     #: how long the command may take from when it begins
     timeout_s: float | None = None
+    #: of a flow command: it waits for locks that its class would have it refused for
+    waits_for_locks: bool = False
     #: where a part of it fails, what succeeded is kept and a person is asked
     asks: bool = False
     #: then what failed may be skipped

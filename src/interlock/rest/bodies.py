@@ -57,6 +57,7 @@ class Submission(Body):
     priority: Annotated[int, Field(ge=-PRIORITY_MAX, le=PRIORITY_MAX)] = 0
     timeout_s: Annotated[float, Field(gt=0, le=TIMEOUT_S_MAX, allow_inf_nan=False)] | None = None
     ask: bool = False
+    wait_for_locks: bool = False
     after: Annotated[list[Annotated[UUID, Field(strict=False)]], Field(max_length=FORMERS_MAX)] = Field(
         default_factory=list
     )

@@ -59,6 +59,7 @@ class Coordinating(Protocol):
         priority: int = 0,
         timeout_s: float | None = None,
         ask: bool = False,
+        wait_for_locks: bool = False,
         after: Sequence[UUID] = (),
         after_policy: AfterPolicy = AfterPolicy.SUCCEEDED,
     ) -> Accepted: ...

@@ -76,6 +76,7 @@ def router(coordinator: Coordinating, reading: Reading, stopping: asyncio.Event,
                 priority=wanted.priority,
                 timeout_s=wanted.timeout_s,
                 ask=wanted.ask,
+                wait_for_locks=wanted.wait_for_locks,
                 after=wanted.after,
                 after_policy=wanted.after_policy,
             )

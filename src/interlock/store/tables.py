@@ -149,7 +149,6 @@ job = _table(
     JobRecord,
     UniqueConstraint("idempotency_key"),
     Index("job_by_start", "started_at", "id"),
-    Index("job_by_end", "ended_at", "id", **_where("ended_at IS NOT NULL")),
     Index("job_by_status", "status", "started_at", "id", **_where(SELDOM)),
     Index("job_by_user", "user", "started_at", "id"),
     Index("job_by_action", "action", "started_at", "id"),

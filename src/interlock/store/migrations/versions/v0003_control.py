@@ -36,8 +36,6 @@ def _change_jobs() -> None:
     if op.get_context().dialect.name != "sqlite":
         op.alter_column("job", "change_no", server_default=None)
     op.create_index("job_by_change", "job", ["change_no"], unique=False)
-    ended = sa.text("ended_at IS NOT NULL")
-    op.create_index("job_by_end", "job", ["ended_at", "id"], unique=False, sqlite_where=ended, postgresql_where=ended)
     for name, columns in (("job_by_origin", ["restart_of"]), ("job_by_schedule", ["schedule_id", "started_at"])):
         where = sa.text(f"{columns[0]} IS NOT NULL")
         op.create_index(name, "job", columns, unique=False, sqlite_where=where, postgresql_where=where)
