@@ -50,14 +50,24 @@ def has_failed(part: CommandRecord) -> bool:
     return part.result is Result.FAILED or part.failure_json is not None
 
 
+def meant(flow: Flow, command: CommandRecord, only: UUID | None) -> list[CommandRecord]:
+    """The parts that failed, or `only` that one. Of alternatives one stands for all: they are tried in their order."""
+    failed = [part for part in unmet(flow, command) if has_failed(part)]
+    if only is None:
+        return failed
+    choices = {part.options.choice for part in failed if part.id == only} - {None}
+    return [part for part in failed if part.id == only or part.options.choice in choices]
+
+
 def go_on(flow: Flow, command: CommandRecord, skipped_by: str | None, only: UUID | None, now: int) -> None:
     """What failed (or `only` that part) is tried again, or does not count since somebody skips it; what never began
     has its turn. Raises Refused where something of what failed may be left."""
-    parts = [part for part in unmet(flow, command) if only is None or part.id == only or not has_failed(part)]
+    failed = meant(flow, command, only)
+    parts = [part for part in unmet(flow, command) if part in failed or not has_failed(part)]
     for part in parts:
         _require_clean(flow, part)
     flow.put_command(replace(command, asking=None))
-    tried = {part.options.choice for part in parts if has_failed(part)} - {None}
+    tried = {part.options.choice for part in failed} - {None}
     for part in parts:
         if skipped_by is not None and (has_failed(part) or part.options.choice in tried):
             flow.put_command(replace(part, skipped_by=skipped_by))

@@ -58,6 +58,8 @@ def chosen(flow: Flow, settlement: Settlement) -> CommandRecord:
         raise Missing(f"job {flow.id} has no command {settlement.command_id}; `interlock job show {flow.id}`")
     above = flow.commands[command.parent_id] if command.parent_id is not None else command
     if above.asking is not None and command in asking.unmet(flow, above):
+        if not asking.has_failed(command):
+            raise Refused(f"{command.title} ({command.id}) never began, since others failed; name one of those")
         return above
     if not _needs_person(command):
         raise Refused(f"{command.title} ({command.id}) needs nobody's attention; it is {command.state}")
@@ -97,7 +99,7 @@ def _answer(flow: Flow, command: CommandRecord, settlement: Settlement, now: int
     skips = settlement.decision is Decision.SKIP
     if skips and not command.options.skips:
         raise Refused(f"{command.title} ({command.id}) needs all of its parts; retry what failed, or cancel")
-    failed = [part for part in asking.unmet(flow, command) if asking.has_failed(part) and only in (None, part.id)]
+    failed = asking.meant(flow, command, only)
     named = ", ".join(part.title for part in failed[:_NAMED_MAX])
     more = f" and {len(failed) - _NAMED_MAX} more" if len(failed) > _NAMED_MAX else ""
     how = "is skipped" if skips else "is tried again"
