@@ -41,3 +41,11 @@ async def test_what_never_began_is_not_what_failed(scratch: Scratch, decision: D
         assert commands(coordinator, id) == before
         await coordinator.cancel(id, by="ann")
         await ended(coordinator, id)
+
+
+async def test_what_asks_past_its_point_of_no_return_can_be_cancelled(scratch: Scratch) -> None:
+    async with opened(scratch, *MEMBERS) as coordinator:
+        id = await asked(coordinator, "past return", "c")
+        await coordinator.cancel(id, by="ann")
+        assert (await ended(coordinator, id)).result is Result.CANCELLED
+        assert (undone, job(coordinator, id).attention) == ([], None)

@@ -111,6 +111,8 @@ class _Fates:
                 return f"it is too late, its parts are over and {command.phase} is under way"
         if command.stopping is not None:
             return f"it is being stopped already ({command.stopping}); where that takes too long, force it"
+        if command.asking is not None:
+            return None  # nothing of it goes on by itself
         if command.options.no_return or has_passed(self._flow, command):
             return "it is too late, its point of no return was reached"
         if any(task.outcome is None for task in self._flow.tasks_for(command.id, Role.FORWARD)):
