@@ -66,7 +66,7 @@ def force(flow: Flow, wish: Wish, now: int) -> list[TaskRecord]:
     top = flow.commands[_command_id(found)]
     unfinished = [found] if isinstance(found, TaskRecord) else _tasks_of(flow, below(flow, top))
     unfinished = [task for task in unfinished if task.outcome is None]
-    can_stop = isinstance(found, CommandRecord) and _Fates(flow).goes_on(found) is None
+    can_stop = isinstance(found, CommandRecord) and not turns.mends(flow, found) and _Fates(flow).goes_on(found) is None
     if not unfinished and not can_stop:
         raise Refused(f"{top.title} ({top.id}) has no task that could be abandoned; it is {top.state}")
     if can_stop:
