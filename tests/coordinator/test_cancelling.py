@@ -110,6 +110,7 @@ PLANS: dict[str, Plan] = {
     ),
     "broken": part(local("broken")),
     "broken, its end": part(local("gate")),
+    "best effort in between": sequence(part(Call(function="gate")), part(Mark(word="one"), best_effort=True), quick),
     "best effort": sequence(part(Call(function="gate"), best_effort=True), quick),
 }
 MEMBERS = (Mark, Planned, UntilNoted)
@@ -182,6 +183,18 @@ class Patient(Command[None], name="patient"):
 
     def locks(self, db: Reader) -> Locks:
         return exclusive(self.disk).waiting()
+
+
+async def test_what_comes_after_a_best_effort_part_that_never_began_has_its_turn(scratch: Scratch) -> None:
+    gate = Gate()
+    async with opened(scratch, *MEMBERS, gate=gate) as coordinator:
+        id = await begun(coordinator, gate, "best effort in between")
+        await coordinator.cancel(id, by="ann", target=commands(coordinator, id)[2].id)
+        gate.open.set()
+        assert await ended(coordinator, id) is Result.SUCCEEDED
+        assert [row.result for row in commands(coordinator, id)[1:4]] == [
+            Result.SUCCEEDED, Result.CANCELLED, Result.SUCCEEDED,
+        ]  # fmt: skip
 
 
 async def test_one_part_is_cancelled_and_its_job_fails_because_of_that(scratch: Scratch) -> None:

@@ -52,8 +52,8 @@ def _is_satisfied(flow: Flow, command: CommandRecord, position: int) -> bool | N
         return False if all(each.state is State.ENDED for each in alternatives) else None
     if before.state is not State.ENDED:
         return None
-    was_reached = before.result is not Result.CANCELLED or before.started_at is not None
-    return before.result is Result.SUCCEEDED or (before.best_effort and was_reached) or before.skipped_by is not None
+    never_began = before.result is Result.CANCELLED and before.started_at is None and before.failure_json is None
+    return before.result is Result.SUCCEEDED or (before.best_effort and not never_began) or bool(before.skipped_by)
 
 
 def _former_failed(flow: Flow, command: CommandRecord) -> bool | None:

@@ -19,7 +19,7 @@ _columns = tuple(
         "started_at", "ended_seq", "undo", "has_leftovers", "options_json", "superseded", "forced_by",
         "skipped_by",
     )
-)  # fmt: skip
+) + (_command.c.failure_json.is_not(None).label("has_failure"),)  # fmt: skip
 
 
 def sequence_broken(connection: Connection) -> Iterator[str]:
@@ -55,8 +55,8 @@ def _comes_after(row: Row[Any], position: int, before: Row[Any] | None) -> Itera
 
 def _need_not_succeed(row: Row[Any]) -> bool:
     """Whether somebody skipped it, or it is best-effort and has ended, not because what it comes after has failed."""
-    was_reached = row.result is Result.FAILED or (row.result is Result.CANCELLED and row.started_at is not None)
-    return row.skipped_by is not None or (row.best_effort and was_reached)
+    was_cancelled = row.result is Result.CANCELLED and (row.started_at is not None or row.has_failure)
+    return row.skipped_by is not None or (row.best_effort and (row.result is Result.FAILED or was_cancelled))
 
 
 def _plan(row: Row[Any]) -> tuple[Any, ...]:
