@@ -35,6 +35,8 @@ def resume(flow: Flow, wish: Wish, now: int) -> None:
     job = flow.job
     if job.paused_by is None:
         raise Refused(f"job {job.id} is not paused; `interlock job why {job.id}` says what it waits for")
+    if job.result is not None:
+        raise Refused(f"job {job.id} has ended {job.result}; nothing of it waits to go on")
     flow.put_job(replace(job, paused_by=None))
     flow.add_event(now, "job_resumed", wish.words("goes on"), user=wish.by, command_id=flow.id)
 
