@@ -7,12 +7,12 @@ import pytest
 from interlock.core import cancelling, pausing
 from interlock.core.lifecycle import examine_all
 from interlock.model.errors import Refused
-from interlock.model.plan import Order, Retry
+from interlock.model.plan import Order
 from interlock.model.records import Role
 from interlock.model.states import Outcome, Result, State
 from interlock.model.wishes import Wish
 from tests.core.playing import Play
-from tests.core.shapes import One, Several, Spec, Task
+from tests.core.shapes import One, Several, Spec
 from tests.core.test_stopping import EMPTY, WORK, parts, played, tell
 
 
@@ -42,7 +42,7 @@ def test_a_command_that_undoes_and_hangs_is_forced() -> None:
 
 def test_what_comes_after_a_best_effort_part_that_was_cancelled_before_it_began_has_its_turn() -> None:
     play = played(Several((One(WORK), One(EMPTY, best_effort=True), One(EMPTY)), Order.IN_TURN))
-    _, spare, last = parts(play)
+    spare = parts(play)[1]
     cancelling.cancel(play.flow, wish(spare.id), play.now)
     look(play)
     play.play_out()

@@ -12,14 +12,17 @@ from interlock.model.states import Result, State
 from interlock.store import tables
 
 _command = tables.command_entities
-_columns = tuple(
-    _command.c[name]
-    for name in (
-        "id", "flow_id", "parent_id", "role", "undoes", "position", "after", "state", "result", "best_effort",
-        "started_at", "ended_seq", "undo", "has_leftovers", "options_json", "superseded", "forced_by",
-        "skipped_by",
-    )
-) + (_command.c.failure_json.is_not(None).label("has_failure"),)  # fmt: skip
+_columns = (
+    *(
+        _command.c[name]
+        for name in (
+            "id", "flow_id", "parent_id", "role", "undoes", "position", "after", "state", "result", "best_effort",
+            "started_at", "ended_seq", "undo", "has_leftovers", "options_json", "superseded", "forced_by",
+            "skipped_by",
+        )
+    ),
+    _command.c.failure_json.is_not(None).label("has_failure"),
+)  # fmt: skip
 
 
 def sequence_broken(connection: Connection) -> Iterator[str]:
