@@ -374,6 +374,43 @@ async def test_a_forced_cancel_abandons_what_does_not_answer_and_leaves_it(scrat
         stubborn.set()
 
 
+async def test_what_was_abandoned_before_its_turn_does_not_begin_later(
+    scratch: Scratch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("interlock.coordinator.local_tasks.RUNNING_MAX", 1)
+    gate, ran = Gate(), list[str]()
+    async with opened(scratch, Local("late", lambda: ran.append("late")), gate=gate) as coordinator:
+        first = await coordinator.submit(Call(function="gate"))
+        await gate.wait_entered()
+        late = await coordinator.submit(Call(function="late"))
+        await coordinator.cancel(late.id, by="ann", force=True)
+        assert await ended(coordinator, late.id) is Result.CANCELLED
+        last = await coordinator.submit(Call())
+        gate.open.set()
+        await first.result(WAIT_S)
+        await last.result(WAIT_S)
+        assert ran == []
+
+
+async def test_a_coroutine_that_is_abandoned_is_cancelled_all_the_same(scratch: Scratch) -> None:
+    told, entered = asyncio.Event(), asyncio.Event()
+
+    async def waits() -> None:
+        entered.set()
+        try:
+            await asyncio.sleep(WAIT_S)
+        except asyncio.CancelledError:
+            told.set()
+
+    async with opened(scratch, Local("waits", waits)) as coordinator:
+        job = await coordinator.submit(Call(function="waits"))
+        await asyncio.wait_for(entered.wait(), WAIT_S)
+        await coordinator.cancel(job.id, by="ann", force=True)
+        await asyncio.wait_for(told.wait(), 2.0)
+        assert await ended(coordinator, job.id) is Result.CANCELLED
+        assert [task.outcome for task in tasks(coordinator, job.id)] == [Outcome.UNKNOWN]
+
+
 @pytest.mark.parametrize("scratch", ["sqlite"], indirect=True)  # a live server's database cannot be copied
 @pytest.mark.parametrize("force", [False, True])
 async def test_a_cancel_is_kept_or_never_happened_wherever_the_engine_dies(

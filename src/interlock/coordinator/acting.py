@@ -89,7 +89,9 @@ class Acting:
     def task_left(self, task: TaskRecord) -> None:
         """A person has settled it: what its host may still do with it is nobody's concern here any more."""
         watch = self._watches.get(task.host) if task.host is not None else None
-        if watch is not None:
+        if task.host is None:
+            self._local.leave(task.id)
+        elif watch is not None:
             watch.leave(task.id)
 
     def incarnation_of(self, host: Ref[Any]) -> str | None:

@@ -69,12 +69,21 @@ class LocalTasks:
             self._running[task.id] = _Running(running, in_thread)
             running.add_done_callback(lambda _: self._over(task))
 
-    def _stop(self, task: TaskRecord, entry: _Running) -> None:
-        if entry.is_stopping:
-            return
+    def leave(self, task_id: UUID) -> None:
+        """What becomes of it is nobody's concern any more: it is not begun, nor goes on where that can be helped."""
+        entry = self._running.get(task_id)
+        if entry is not None and not entry.is_stopping:
+            self._cancel(entry)
+
+    def _cancel(self, entry: _Running) -> None:
         entry.is_stopping = True
         if not (entry.in_thread and entry.has_begun):
             entry.running.cancel()
+
+    def _stop(self, task: TaskRecord, entry: _Running) -> None:
+        if entry.is_stopping:
+            return
+        self._cancel(entry)
         entry.grace = asyncio.get_running_loop().call_later(self._stop_s, self._give_up, task)
 
     def _give_up(self, task: TaskRecord) -> None:
