@@ -6,6 +6,7 @@ from interlock import (
     Command,
     Coordinator,
     InvalidInput,
+    KeyReused,
     Locks,
     Missing,
     Plan,
@@ -241,6 +242,20 @@ async def test_an_ended_job_is_done_once_more_as_a_new_one(scratch: Scratch) -> 
         [told] = [event.message for event in events(coordinator, again.id) if event.kind == "job_restarted"]
         assert told == f"job {failed.id} is done once more by ann: mended"
         assert actions(coordinator) == [("job.restart", None, f'{{"job": "{again.id}"}}')]
+
+
+async def test_the_key_of_one_job_does_not_stand_for_doing_it_once_more(scratch: Scratch) -> None:
+    async with opened(scratch, *MEMBERS) as coordinator:
+        one = await coordinator.submit(Call(), idempotency_key="k")
+        two = await coordinator.submit(Call())
+        for each in (one, two):
+            await each.result(WAIT_S)
+        with pytest.raises(KeyReused, match="belongs to job"):
+            await coordinator.restart(one.id, by="ann", idempotency_key="k")
+        again = await coordinator.restart(one.id, by="ann", idempotency_key="again")
+        with pytest.raises(KeyReused, match="belongs to job"):
+            await coordinator.restart(two.id, by="ann", idempotency_key="again")
+        await again.result(WAIT_S)
 
 
 class CallV2(Command[None], name="call", version=2, upgrades={1: lambda old: {"name": old["function"]}}):

@@ -225,9 +225,10 @@ def check_refs(snapshot: Snapshot, command: Command[Any], refs: Collection[Ref[A
 
 
 def _order(submission: Submission) -> str:
-    """What it comes after, as text: empty where that is nothing."""
+    """What it comes after, and what it does once more, as text: empty where that is nothing."""
     named = " ".join(sorted(map(str, submission.after)))
-    return f" {submission.after_policy} after {named}" if named else ""
+    again = "" if submission.restart_of is None else f" {submission.restart_of} again"
+    return (f" {submission.after_policy} after {named}" if named else "") + again
 
 
 def _check_formers(snapshot: Snapshot, after: Collection[UUID]) -> None:
