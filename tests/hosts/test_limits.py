@@ -96,6 +96,25 @@ async def test_a_limit_that_is_removed_lets_all_be_sent(tmp_path: Path) -> None:
         await job.result(20)
 
 
+async def test_a_changed_priority_also_moves_what_a_host_holds_back(tmp_path: Path) -> None:
+    async with hosting(new_task=RUNNING) as host, Driven(tmp_path).opened() as driven:
+        things = [await driven.thing(host.port) for _ in range(2)]
+        await driven.coordinator.set_limit(f"host:{driven.node.id}", at_most=0, by="ada")
+        jobs = [await driven.delete(thing, images(1)) for thing in things]
+        await eventually(
+            "both are held back", lambda: [h for h in driven.coordinator.hosts() if h["held_back_tasks"] == 2]
+        )
+        await driven.coordinator.set_priority(jobs[1].id, 5, by="ada")
+        await driven.coordinator.set_limit(f"host:{driven.node.id}", at_most=1, by="ada")
+        await driven.all_polling(jobs[1].id)
+        assert driven.tasks(jobs[0].id) == [("Initializing", None)]
+        host.finish_all()
+        await jobs[1].result(20)
+        await driven.all_polling(jobs[0].id)
+        host.finish_all()
+        await jobs[0].result(20)
+
+
 class Room:
     """The room of a host under one limit, and what it told."""
 

@@ -83,8 +83,13 @@ class Acting:
             if task.state is TaskState.INITIALIZING:
                 self._local.take(task, fresh=fresh)
         else:
-            rank = task.created_at - priority * AGEING_US
-            self._watch(task.host).take(task, term, fresh=fresh, rank=rank)
+            self._watch(task.host).take(task, term, fresh=fresh, rank=_rank(task, priority))
+
+    def task_reranked(self, task: TaskRecord, priority: int) -> None:
+        """A task that waits to be sent has its place in line by that priority."""
+        watch = self._watches.get(task.host) if task.host is not None else None
+        if watch is not None:
+            watch.rerank(task.id, _rank(task, priority))
 
     def task_left(self, task: TaskRecord) -> None:
         """A person has settled it: what its host may still do with it is nobody's concern here any more."""
@@ -145,3 +150,7 @@ class Acting:
 
     def flow_stored(self, flow: Flow) -> None:
         self._waiting.flow_stored(flow)
+
+
+def _rank(task: TaskRecord, priority: int) -> int:
+    return task.created_at - priority * AGEING_US

@@ -20,6 +20,7 @@ from interlock.model.errors import InvalidInput, Missing, Refused
 from interlock.model.locks import PRIORITY_MAX
 from interlock.model.records import JobRecord, TaskRecord
 from interlock.model.replacing import replace
+from interlock.model.states import TaskState
 from interlock.model.wishes import Wish, action, checked
 from interlock.store.queries import jobs
 
@@ -85,10 +86,15 @@ class Controlling(Submitting):
         if abs(priority) > PRIORITY_MAX:
             raise InvalidInput(f"the priority {priority} is not between -{PRIORITY_MAX} and {PRIORITY_MAX}")
 
+        unsent: list[TaskRecord] = []
+
         def change(flow: Flow, wish: Wish, now: int) -> None:
             pausing.prioritize(flow, priority, wish, now)
+            unsent[:] = [task for task in flow.tasks.values() if task.state is TaskState.INITIALIZING]
 
         await self._steer(job_id, Action.JOB_PRIORITY, Wish(new_id(), by, reason), change)
+        for task in unsent:
+            self._supervision.acting.task_reranked(task, priority)
 
     async def set_visible(self, job_id: UUID, *, visible: bool, by: str, reason: str = "") -> None:
         """Whether lists show the job; it may have ended long ago."""

@@ -131,6 +131,13 @@ class HostWatch:
         self._backoff.forget(task_id)
         self._room.forget(task_id)
 
+    def rerank(self, task_id: UUID, rank: int) -> None:
+        """Its place among those that wait to be sent is another now."""
+        watched = self._to_do.get(task_id)
+        if watched is not None:
+            watched.rank = rank
+            self._wake.set()
+
     # the connection ---------------------------------------------------------------------------------
 
     async def run(self) -> None:
