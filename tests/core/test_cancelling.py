@@ -7,7 +7,7 @@ import pytest
 from interlock.core import cancelling, pausing
 from interlock.core.lifecycle import examine_all
 from interlock.model.errors import Refused
-from interlock.model.plan import Order
+from interlock.model.plan import Order, Retry
 from interlock.model.records import Role
 from interlock.model.states import Outcome, Result, State
 from interlock.model.wishes import Wish
@@ -59,3 +59,45 @@ def test_what_has_ended_while_it_was_paused_does_not_go_on() -> None:
     assert play.flow.root.result is Result.CANCELLED
     with pytest.raises(Refused, match="has ended CANCELLED"):
         pausing.resume(play.flow, wish(), play.now)
+
+
+@pytest.mark.parametrize("follows", [False, True])
+def test_in_a_job_that_is_cancelled_what_has_not_passed_its_return_is_not_tried_again(follows: bool) -> None:
+    reached = One(WORK, no_return=True, retry=Retry(3, 0.0))
+    spared = Spec(plan=Several((reached, One(EMPTY)), Order.IN_TURN) if follows else reached)
+    play = played(Several((One(spared), One(WORK))))
+    cancelling.cancel(play.flow, wish(), play.now)
+    [going, stopped] = parts(play)
+    assert (going.stopping, stopped.stopping) == (None, "cancelled by ann: so")
+    index = next(n for n, task in enumerate(play.open_tasks()) if task.stopping is None)
+    play.finish(index, Outcome.FAILED, "cleanSuccess")
+    play.play_out()
+    assert [row.attempt for row in parts(play, going.id)][:1] == [1]
+    assert not any(row.superseded for row in play.flow.commands.values())
+    assert play.flow.root.result is Result.CANCELLED
+
+
+def test_nobody_is_asked_within_what_is_cancelled() -> None:
+    spared = Spec(plan=One(WORK, no_return=True), resumable=True)
+    play = played(Several((One(spared), One(WORK))), resumable=True)
+    cancelling.cancel(play.flow, wish(), play.now)
+    index = next(n for n, task in enumerate(play.open_tasks()) if task.stopping is None)
+    play.finish(index, Outcome.FAILED, "cleanSuccess")
+    play.play_out()
+    assert play.flow.root.result is Result.CANCELLED
+    assert play.flow.job.attention is None
+
+
+def test_what_follows_on_a_point_of_no_return_is_tried_again_also_when_the_rest_is_cancelled() -> None:
+    again = One(WORK, retry=Retry(2, 0.0))
+    spared = Spec(plan=Several((One(EMPTY, no_return=True), again, One(EMPTY)), Order.IN_TURN))
+    play = played(Several((One(spared), One(WORK))))
+    cancelling.cancel(play.flow, wish(), play.now)
+    index = next(n for n, task in enumerate(play.open_tasks()) if task.stopping is None)
+    play.finish(index, Outcome.FAILED, "cleanSuccess")
+    while play.due:
+        play.do(0)
+    going = parts(play)[0]
+    assert [(row.position, row.attempt) for row in parts(play, going.id)] == [(0, 1), (1, 1), (1, 2), (2, 1)]
+    play.play_out()
+    assert parts(play)[0].result is Result.SUCCEEDED

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from uuid import UUID
 
 from interlock.core import leaving, narration, retrying
-from interlock.core.ending import count_open
+from interlock.core.ending import count_open, is_given_up
 from interlock.core.flow import Flow
 from interlock.model.errors import Refused
 from interlock.model.failure import Failure
@@ -17,9 +17,9 @@ from interlock.model.replacing import replace
 from interlock.model.states import Result
 
 
-def asks(command: CommandRecord) -> bool:
+def asks(flow: Flow, command: CommandRecord) -> bool:
     """Whether a failure of its parts is a question, and not the end."""
-    return command.options_json is not None and command.options.asks and command.stopping is None
+    return command.options_json is not None and command.options.asks and not is_given_up(flow, command)
 
 
 def ask(flow: Flow, command: CommandRecord, failure: Failure, now: int) -> None:

@@ -7,12 +7,12 @@ passed a point of no return goes on, and a cancel that would change nothing is r
 from uuid import UUID
 
 from interlock.core import stopping, tasks, turns
+from interlock.core.ending import has_passed
 from interlock.core.facts import TaskEnded
 from interlock.core.flow import Flow
 from interlock.model.errors import Missing, Refused
-from interlock.model.layout import GROUP
 from interlock.model.records import CommandRecord, Role, Severity, TaskRecord
-from interlock.model.states import Outcome, Phase, Result, State, TaskState
+from interlock.model.states import Outcome, Phase, State, TaskState
 from interlock.model.wishes import Wish
 
 #: how many things an event or a refusal names
@@ -121,23 +121,6 @@ class _Fates:
         unfinished = [child for child in children if child.state is not State.ENDED]
         reasons = [None if _more_follows(command, child) else self.goes_on(child) for child in unfinished]
         return reasons[0] if reasons and None not in reasons else None
-
-
-def has_passed(flow: Flow, command: CommandRecord) -> bool:
-    """Whether a part of its plan that is of no return has succeeded, may have, or is under way, and others follow on
-    it: they are what goes on."""
-    children = flow.children_of(command.id, Role.FORWARD)
-    before = {position for child in children for position in child.after}
-    return any(
-        child.position in before
-        and ((child.options.no_return and _is_reached(child)) or (child.name == GROUP and has_passed(flow, child)))
-        for child in children
-    )
-
-
-def _is_reached(part: CommandRecord) -> bool:
-    is_under_way = part.state is State.EXECUTING or part.phase is Phase.END_SUCCESSFULLY
-    return is_under_way or part.result is Result.SUCCEEDED or part.has_leftovers
 
 
 def _more_follows(command: CommandRecord, part: CommandRecord) -> bool:

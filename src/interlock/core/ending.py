@@ -5,9 +5,10 @@ from uuid import UUID
 
 from interlock.core.flow import Flow
 from interlock.model.failure import Cause, Failure
+from interlock.model.layout import GROUP
 from interlock.model.records import CommandRecord, Role, TaskRecord, Undo
 from interlock.model.refs import Ref
-from interlock.model.states import Outcome, Result, State, TaskState
+from interlock.model.states import Outcome, Phase, Result, State, TaskState
 
 _DONE = frozenset({TaskState.ENDED, TaskState.CLEARED, TaskState.CLEAR_FAILED})
 
@@ -163,3 +164,32 @@ def _is_permanent(flow: Flow, command: CommandRecord) -> bool:
     if has_passed and command.options_json is not None and command.options.no_return:
         return True
     return any(_is_permanent(flow, child) for child in flow.children_of(command.id, Role.FORWARD))
+
+
+def has_passed(flow: Flow, command: CommandRecord) -> bool:
+    """Whether a part of its plan that is of no return has succeeded, may have, or is under way, and others follow on
+    it: they are what goes on."""
+    children = flow.children_of(command.id, Role.FORWARD)
+    before = {position for child in children for position in child.after}
+    return any(
+        child.position in before
+        and ((child.options.no_return and _is_reached(child)) or (child.name == GROUP and has_passed(flow, child)))
+        for child in children
+    )
+
+
+def _is_reached(part: CommandRecord) -> bool:
+    is_under_way = part.state is State.EXECUTING or part.phase is Phase.END_SUCCESSFULLY
+    return is_under_way or part.result is Result.SUCCEEDED or part.has_leftovers
+
+
+def is_given_up(flow: Flow, command: CommandRecord) -> bool:
+    """Whether nothing of it is tried again and nobody is asked: it, or what it is part of, is being stopped, and it
+    has passed no point of no return for which it goes on all the same."""
+    lineage = [command]
+    while lineage[-1].parent_id is not None and lineage[-1].role is Role.FORWARD:
+        lineage.append(flow.commands[lineage[-1].parent_id])
+    stopped = next((number for number, each in enumerate(lineage) if each.stopping is not None), None)
+    if stopped is None:
+        return False
+    return not any(each.options.no_return or has_passed(flow, each) for each in lineage[:stopped])

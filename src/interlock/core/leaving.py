@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from interlock.core import narration, retrying, turns
-from interlock.core.ending import untouchable
+from interlock.core.ending import is_given_up, untouchable
 from interlock.core.flow import Flow
 from interlock.model.errors import Bug
 from interlock.model.failure import Failure
@@ -29,9 +29,8 @@ def end(flow: Flow, command: CommandRecord, result: Result, now: int) -> list[UU
         _close_flow(flow)
         return []
     parent = flow.commands[command.parent_id]
-    is_stopped = parent.stopping is not None and command.role is Role.FORWARD
-    again = None if is_stopped else retrying.next_attempt(command, now)
-    if again is not None:
+    again = retrying.next_attempt(command, now)
+    if again is not None and not (command.role is Role.FORWARD and is_given_up(flow, parent)):
         return [begin_anew(flow, command, again), *others]
     waiters = flow.waiters.get((*command.plan, command.position), ())
     return [*one_less(flow, parent), *waiters, *others]

@@ -186,7 +186,7 @@ def _executed(flow: Flow, command: CommandRecord, now: int) -> list[UUID]:
 
 def _execution_over(flow: Flow, command: CommandRecord, now: int) -> list[UUID]:
     failure = failure_of(flow, command)
-    if failure is not None and asking.asks(command):
+    if failure is not None and asking.asks(flow, command):
         asking.ask(flow, command, failure, now)
         return []
     if failure is None:
