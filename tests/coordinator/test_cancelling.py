@@ -30,6 +30,7 @@ from interlock import (
     until,
 )
 from interlock.ids import new_id
+from interlock.invariants import check
 from interlock.model.records import ActionRecord, Undo
 from interlock.model.states import State, StepStatus
 from interlock.store import tables
@@ -107,6 +108,10 @@ PLANS: dict[str, Plan] = {
     "one past return": parallel(
         part(sequence(part(Mark(word="one"), no_return=True), gated), key="kept"),
         part(Call(function="gate"), key="stopped"),
+    ),
+    "doomed at its return": parallel(
+        part(parallel(sequence(part(Call(function="doomed"), no_return=True), quick), part(Call(function="gate")))),
+        part(Call(function="gate")),
     ),
     "broken": part(local("broken")),
     "broken, its end": part(local("gate")),
@@ -302,6 +307,26 @@ async def test_what_has_passed_its_point_of_no_return_goes_on_and_the_rest_is_ca
         assert undone == []
         told = [event.message for event in events(coordinator, id) if event.kind == "cancel_too_late"]
         assert told == [f"{by_key['kept'].title} goes on: it is too late, its point of no return was reached"]
+
+
+async def test_what_was_spared_is_no_lost_cancel_where_its_point_of_no_return_fails_after_all(scratch: Scratch) -> None:
+    gate, doom, entered = Gate(), asyncio.Event(), asyncio.Event()
+
+    async def doomed() -> None:
+        entered.set()
+        await asyncio.wait_for(doom.wait(), WAIT_S)
+        raise ValueError("it did not work")
+
+    async with opened(scratch, *MEMBERS, Local("doomed", doomed), gate=gate) as coordinator:
+        id = await begun(coordinator, gate, "doomed at its return", 2)
+        await asyncio.wait_for(entered.wait(), WAIT_S)
+        await coordinator.cancel(id, by="ann")
+        doom.set()
+        await until_job(coordinator, id, lambda _: commands(coordinator, id)[3].result is Result.FAILED)
+        with coordinator.reading() as connection:
+            assert check(connection) == []
+        gate.open.set()
+        assert await ended(coordinator, id) is Result.CANCELLED
 
 
 async def test_a_success_that_was_on_its_way_counts_and_says_that_the_cancel_came_too_late(scratch: Scratch) -> None:

@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Connection, and_, or_, select
 
 from interlock.model.layout import GROUP, options_of
 from interlock.model.records import CommandRecord, Role
-from interlock.model.states import Phase, Result, State
+from interlock.model.states import State
 from interlock.store import tables
 from interlock.store.queries.rows import with_refs
 
@@ -62,10 +62,8 @@ def _asked(connection: Connection, condition: ColumnElement[bool]) -> list[Comma
 
 
 def _has_passed(connection: Connection, part: CommandRecord) -> bool:
-    is_under_way = part.state is State.EXECUTING or part.phase is Phase.END_SUCCESSFULLY
-    is_reached = is_under_way or part.result is Result.SUCCEEDED or part.has_leftovers
-    if part.options.no_return and is_reached:
-        return True
+    if part.options.no_return and part.started_at is not None:
+        return True  # it may have failed since
     within = _asked(connection, _command.c.parent_id == part.id) if part.name == GROUP else []
     before = {position for each in within for position in each.after}
     return any(each.position in before and _has_passed(connection, each) for each in within)
