@@ -113,6 +113,7 @@ PLANS: dict[str, Plan] = {
         part(parallel(sequence(part(Call(function="doomed"), no_return=True), quick), part(Call(function="gate")))),
         part(Call(function="gate")),
     ),
+    "a group later": sequence(part(Call(function="gate")), part(sequence(part(local("noop"), step="LATER"), quick))),
     "broken": part(local("broken")),
     "broken, its end": part(local("gate")),
     "best effort in between": sequence(part(Call(function="gate")), part(Mark(word="one"), best_effort=True), quick),
@@ -286,6 +287,18 @@ async def test_a_cancel_that_would_change_nothing_is_refused_with_the_reason(scr
             assert await ended(coordinator, id) is Result.SUCCEEDED
             gate.open.clear()
         assert actions(coordinator) == []
+
+
+async def test_a_step_that_is_shown_and_not_planned_yet_is_not_denied(scratch: Scratch) -> None:
+    gate = Gate()
+    async with opened(scratch, *MEMBERS, gate=gate) as coordinator:
+        id = await begun(coordinator, gate, "a group later")
+        later = next(each for each in steps(coordinator, id) if each.name == "LATER")
+        for ask in (coordinator.cancel, coordinator.stop_tasks):
+            with pytest.raises(Refused, match=f"step LATER .{later.id}. stands for nothing that has been planned"):
+                await ask(id, by="ann", target=later.id)
+        gate.open.set()
+        assert await ended(coordinator, id) is Result.SUCCEEDED
 
 
 async def test_what_has_passed_its_point_of_no_return_goes_on_and_the_rest_is_cancelled(scratch: Scratch) -> None:

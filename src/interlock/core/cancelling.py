@@ -142,9 +142,12 @@ def _runs_nowhere(task: TaskRecord) -> bool:
 
 
 def meant(flow: Flow, wish: Wish) -> CommandRecord | TaskRecord:
-    """The command or task of the flow that the wish is about. Raises Missing."""
+    """The command or task of the flow that the wish is about. Raises Missing, and Refused for a step of neither."""
     id = flow.id if wish.target is None else wish.target
     found = flow.commands.get(id) or flow.tasks.get(id)
+    if found is None and id in flow.steps:
+        words = "stands for nothing that has been planned; name what holds it, or the whole job"
+        raise Refused(f"step {flow.steps[id].name} ({id}) {words}")
     if found is None:
         raise Missing(f"job {flow.id} has no command, step or task {id}; `interlock job show {flow.id}` shows them")
     return found
