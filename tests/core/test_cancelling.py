@@ -4,11 +4,12 @@ from uuid import UUID
 
 import pytest
 
-from interlock.core import cancelling, pausing
+from interlock.core import cancelling, pausing, turns
+from interlock.core.flow import Flow
 from interlock.core.lifecycle import examine_all
 from interlock.model.errors import Refused
 from interlock.model.plan import Order, Retry
-from interlock.model.records import Role
+from interlock.model.records import CommandRecord, Role
 from interlock.model.states import Outcome, Result, State
 from interlock.model.wishes import Wish
 from tests.core.playing import Play
@@ -101,3 +102,18 @@ def test_what_follows_on_a_point_of_no_return_is_tried_again_also_when_the_rest_
     assert [(row.position, row.attempt) for row in parts(play, going.id)] == [(0, 1), (1, 1), (1, 2), (2, 1)]
     play.play_out()
     assert parts(play)[0].result is Result.SUCCEEDED
+
+
+def test_cancelling_a_large_group_does_not_ask_everybody_whenever_one_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    play, asked = played(Several(tuple(One(WORK) for _ in range(100)), at_most=2)), list[UUID]()
+    assert len(play.open_tasks()) == 2
+    turn = turns.turn
+
+    def counting(flow: Flow, command: CommandRecord) -> bool | None:
+        asked.append(command.id)
+        return turn(flow, command)
+
+    monkeypatch.setattr(turns, "turn", counting)
+    cancelling.cancel(play.flow, wish(), play.now)
+    assert len(asked) <= 100
+    play.play_out()

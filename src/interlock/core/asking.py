@@ -63,7 +63,8 @@ def go_on(flow: Flow, command: CommandRecord, skipped_by: str | None, only: UUID
     """What failed (or `only` that part) is tried again, or does not count since somebody skips it; what never began
     has its turn. Raises Refused where something of what failed may be left."""
     failed = meant(flow, command, only)
-    parts = [part for part in unmet(flow, command) if part in failed or not has_failed(part)]
+    ids = {part.id for part in failed}
+    parts = [part for part in unmet(flow, command) if part.id in ids or not has_failed(part)]
     for part in parts:
         _require_clean(flow, part)
     flow.put_command(replace(command, asking=None))

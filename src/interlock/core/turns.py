@@ -104,6 +104,8 @@ def note_ended(flow: Flow, command: CommandRecord, result: Result) -> list[UUID]
     pool.running -= command.state is not State.PENDING
     stops = _dooms(command, result) and command.options.stop_on_failure
     pool.has_failed = pool.has_failed or stops
+    if command.state is State.PENDING and not stops:
+        return []  # it had no place
     while pool.waiting and not _waits(flow, pool.waiting[-1], command):
         pool.waiting.pop()
     waiting = (id for id in reversed(pool.waiting) if _waits(flow, id, command))
