@@ -56,6 +56,16 @@ async def test_a_restart_answers_the_new_job(client: httpx.AsyncClient, coordina
     ]
 
 
+async def test_a_restart_names_the_new_job_however_the_former_was_written(
+    client: httpx.AsyncClient, coordinator: FakeCoordinator
+) -> None:
+    coordinator.reply = Job(UUID(int=9))
+    for written in (JOB.upper(), UUID(JOB).hex, f"urn:uuid:{JOB}"):
+        answer = await client.post(f"/jobs/{written}/restart", json={})
+        assert answer.status_code == 201
+        assert answer.headers["location"].endswith(f"/jobs/{UUID(int=9)}")
+
+
 @pytest.mark.parametrize(
     ("path", "body"),
     [

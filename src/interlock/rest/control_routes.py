@@ -71,7 +71,8 @@ def router(coordinator: Coordinating, reading: Reading, user: str) -> APIRouter:
         accepted = await coordinator.restart(
             job_id, by=user, reason=wanted.reason, idempotency_key=wanted.idempotency_key
         )
-        headers = {"Location": str(request.url.path).replace(f"{job_id}/restart", str(accepted.id))}
+        jobs_path = request.url.path.rsplit("/", 2)[0]
+        headers = {"Location": f"{jobs_path}/{accepted.id}"}
         answer = {"job_id": str(accepted.id), "repeated": accepted.repeated}
         return as_json(answer, 200 if accepted.repeated else 201, headers)
 
