@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-from interlock.core import stopping
+from interlock.core import cancelling, narration, stopping
 from interlock.core.facts import (
     CommandOverdue,
     Judge,
@@ -19,6 +19,7 @@ from interlock.model.failure import Failure
 from interlock.model.plan import Order, Retry
 from interlock.model.records import CommandRecord, EventRecord, Role, TaskRecord
 from interlock.model.states import Outcome, Result, State, StepStatus, TaskState
+from interlock.model.wishes import Wish
 from tests.core.playing import Play
 from tests.core.shapes import One, Several, Spec, Task
 
@@ -264,3 +265,13 @@ def test_a_task_that_stalls_is_told_once_and_so_is_that_it_goes_on() -> None:
     tell(play, TaskStalled(id, "running", "job 1", 600.0))
     tell(play, TaskEnded(id, Outcome.SUCCEEDED))
     assert play.flow.tasks[id].stalled_at is None
+
+
+def test_a_cancel_that_waits_for_a_person_says_so() -> None:
+    play = played(Several((One(Task()), One(WORK))))
+    narration.raise_attention(play.flow, play.flow.root, "its class is gone", play.now)
+    cancelling.cancel(play.flow, Wish(UUID(int=1), "ann"), play.now)
+    assert play.flow.root.stopped_by == "ann"
+    assert events(play)[-1] == (
+        "cancel_waits", f"{play.flow.root.title} ends only when a person has seen to it: its class is gone",
+    )  # fmt: skip

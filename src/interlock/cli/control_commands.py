@@ -40,7 +40,7 @@ def cancel(
     step: Target = None,
     force: Annotated[
         bool,
-        typer.Option("--force", help="Abandon tasks that do not end: each is a leftover that blocks its refs."),
+        typer.Option("--force", help="After a cancel: abandon tasks that do not end; each is a leftover."),
     ] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Follow the job until it has ended.")] = False,
     reason: Why = "",

@@ -38,6 +38,11 @@ def cancel(flow: Flow, wish: Wish, now: int) -> None:
         told = f"{each.title} goes on: {fates.goes_on(each)}"
         flow.add_event(now, "cancel_too_late", told, Severity.WARNING, command_id=each.id)
     stopping.stop(flow, found, wish.words("cancelled"), now, wish.by, {each.id for each in spared})
+    for each in [each for each in below(flow, found) if each.attention is not None and each.result is None][
+        :_NAMED_MAX
+    ]:
+        told = f"{each.title} ends only when a person has seen to it: {each.attention}"
+        flow.add_event(now, "cancel_waits", told, Severity.WARNING, command_id=each.id)
 
 
 def stop_tasks(flow: Flow, wish: Wish, now: int) -> None:
