@@ -16,8 +16,10 @@ from interlock.model.limits import LimitRecord, of_host
 from interlock.model.records import TaskRecord
 from interlock.model.replacing import replace
 from interlock.model.states import Outcome, TaskState
+from interlock.wire.jsonrpc import RpcError
+from interlock.wire.server import Call
 from tests.coordinator.test_deadlines import Jumping
-from tests.hosts.driving import Driven, eventually, images
+from tests.hosts.driving import Driven, eventually, failure_of, images
 from tests.hosts.scripted import DELETE, DONE, ScriptedHost, hosting, status
 from tests.store.rows import HOST, PLACEHOLDER
 
@@ -94,6 +96,19 @@ async def test_a_limit_that_is_removed_lets_all_be_sent(tmp_path: Path) -> None:
         await driven.all_polling(job.id)
         host.finish_all()
         await job.result(20)
+
+
+async def test_a_start_that_the_host_refuses_takes_no_room_for_ever(tmp_path: Path) -> None:
+    async def refusing(call: Call) -> Any:
+        raise RpcError(500, "no such image")
+
+    async with hosting() as host, Driven(tmp_path).opened() as driven:
+        thing = await driven.thing(host.port)
+        await driven.coordinator.set_limit(f"host:{driven.node.id}", at_most=1, by="ada")
+        host.on[DELETE] = refusing
+        await failure_of(await driven.delete(thing, images(1)))
+        del host.on[DELETE]
+        await (await driven.delete(thing, images(1))).result(20)
 
 
 class Room:

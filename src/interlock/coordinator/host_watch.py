@@ -233,7 +233,7 @@ class HostWatch:
             if task.state in TO_CLEAR:
                 await self._clear(link, watched)
             else:
-                self._tell(task.flow_id, await starting.start(link, watched))
+                self._say(task, await starting.start(link, watched))
                 self._left.discard(task.id)
             self._heard()
         except NotNow as error:
@@ -243,7 +243,7 @@ class HostWatch:
             self._again(watched, error)
         except HostRefused as refused:
             self._heard()
-            self._tell(task.flow_id, starting.refused(watched, refused))
+            self._say(task, starting.refused(watched, refused))
         except asyncio.CancelledError:
             self._to_do.setdefault(task.id, watched)
             raise
@@ -277,7 +277,13 @@ class HostWatch:
             self._again(watched, error)
             return
         words = f"{type(error).__name__}: {error}"
-        self._tell(watched.task.flow_id, starting.refused(watched, HostRefused(0, words, Outcome.REFUSED)))
+        self._say(watched.task, starting.refused(watched, HostRefused(0, words, Outcome.REFUSED)))
+
+    def _say(self, task: TaskRecord, fact: Fact) -> None:
+        """What came of a call. A task that has ended with it may never come back: there is nothing to clear."""
+        if isinstance(fact, TaskEnded):
+            self._room.forget(task.id)
+        self._tell(task.flow_id, fact)
 
     async def _clear(self, link: HostLink, watched: Watched) -> None:
         task = watched.task
