@@ -41,6 +41,7 @@ from tests.coordinator.support import (
     commands,
     events,
     failure_of,
+    gate_function,
     job,
     opened,
 )
@@ -439,3 +440,32 @@ async def test_a_new_priority_changes_the_place_in_the_line(scratch: Scratch) ->
         await coordinator.set_limit(CALL, at_most=1, by="ada")
         ended = [await coordinator.wait_ended(each.id, WAIT_S) for each in (first, second)]
         assert (ended[1].started_at or 0) < (ended[0].started_at or 0)
+
+
+async def test_who_waits_for_one_of_two_limits_kept_a_place_under_the_other(scratch: Scratch) -> None:
+    first, second = Gate(), Gate()
+    async with opened(
+        scratch, *MEMBERS, Local("first", gate_function(first)), Local("second", gate_function(second))
+    ) as coordinator:
+        await coordinator.set_limit("key:a", at_most=1, by="ada")
+        await coordinator.set_limit("key:b", at_most=1, by="ada")
+        of_a = await coordinator.submit(Keyed(keys=("a",), function="first"))
+        of_b = await coordinator.submit(Keyed(keys=("b",), function="second"))
+        await first.wait_entered()
+        await second.wait_entered()
+        both = await coordinator.submit(Keyed(keys=("a", "b")))
+        await until_waiting(coordinator, both)
+        first.open.set()
+        await of_a.result(WAIT_S)
+        await (await coordinator.submit(Keyed(keys=("a",)))).result(WAIT_S)
+        second.open.set()
+        for each in (of_b, both):
+            await each.result(WAIT_S)
+
+
+async def test_two_parts_that_start_at_once_removed_the_same_old_use_twice(scratch: Scratch) -> None:
+    async with opened(scratch, *MEMBERS) as coordinator:
+        await coordinator.set_limit(CALL, at_most=5, by="ada")
+        for _ in range(2):
+            await (await coordinator.submit(Call())).result(WAIT_S)
+        await (await coordinator.submit(Fan(count=3))).result(WAIT_S)

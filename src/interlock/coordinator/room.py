@@ -15,7 +15,6 @@ from interlock.coordinator.snapshot import Snapshot
 from interlock.core import limiting, narration
 from interlock.core.flow import Flow
 from interlock.core.limiting import Standing
-from interlock.model.changes import Change
 from interlock.model.limits import OF_COMMAND, OF_KEY, LimitRecord, LimitTicketRecord, LimitUseRecord, of_host
 from interlock.model.records import CommandRecord
 from interlock.model.refs import Ref
@@ -68,6 +67,7 @@ def ask(
         flow.drop_limit_tickets(command.id)
         return found
     is_new = not any(id == command.id for id, _ in flow.limit_tickets)
+    flow.drop_limit_tickets(command.id, but={standing.limit.key for standing in found.held_back})
     for standing in found.held_back:
         ticket = replace(_ticket(flow, command, standing.limit.key, now), look_at=limiting.look_at(standing))
         if flow.limit_tickets.get((command.id, ticket.key)) != ticket:
@@ -83,9 +83,9 @@ def take(flow: Flow, command: CommandRecord, keys: Sequence[str], now: int) -> N
         flow.put_use(LimitUseRecord(command.id, key, flow.id, now))
 
 
-def stale(keys: Sequence[str], limits: Mapping[str, LimitRecord], snapshot: Snapshot, now: int) -> list[Change]:
-    """What is to be removed, since it counts no more."""
-    return [Change(use, None) for key in keys for use in snapshot.stale_uses(key, now - (limits[key].window_us or 0))]
+def stale(keys: Sequence[str], limits: Mapping[str, LimitRecord], snapshot: Snapshot, now: int) -> list[LimitUseRecord]:
+    """What is to be removed, since it counts no more; others that start in the same run find the same."""
+    return [use for key in keys for use in snapshot.stale_uses(key, now - (limits[key].window_us or 0))]
 
 
 def _look(
