@@ -30,6 +30,7 @@ from interlock import (
 )
 from interlock.coordinator import limit_waits
 from interlock.coordinator.preview import Begins
+from interlock.model.decisions import Decision
 from interlock.views import limits as views_of_limits
 from tests.coordinator.support import (
     WAIT_S,
@@ -44,6 +45,7 @@ from tests.coordinator.support import (
     gate_function,
     job,
     opened,
+    until_job,
 )
 from tests.coordinator.test_deadlines import HOUR_US, Jumping
 from tests.databases import Scratch
@@ -469,3 +471,21 @@ async def test_two_parts_that_start_at_once_removed_the_same_old_use_twice(scrat
         for _ in range(2):
             await (await coordinator.submit(Call())).result(WAIT_S)
         await (await coordinator.submit(Fan(count=3))).result(WAIT_S)
+
+
+async def test_who_waited_for_what_a_parked_job_had_was_never_woken(scratch: Scratch) -> None:
+    gate = Gate()
+    async with opened(scratch, *MEMBERS, gate=gate) as coordinator:
+        await coordinator.set_limit(CALL, at_most=1, by="ada")
+        parked = await coordinator.submit(Call(function="gate"))
+        await gate.wait_entered()
+        waiting = await coordinator.submit(Call())
+        await until_waiting(coordinator, waiting)
+        crashed = scratch.copy("crashed")
+        gate.open.set()
+        await waiting.result(WAIT_S)
+    crashed.rows("UPDATE job SET claims = 3 WHERE id = ?", parked.id)
+    async with opened(crashed, *MEMBERS, gate=gate) as coordinator:
+        await until_job(coordinator, parked.id, lambda row: row.attention is not None)
+        await coordinator.settle(parked.id, Decision.FORCE_FAILURE, by="ada", reason="looked", leave_tasks=True)
+        assert (await coordinator.wait_ended(waiting.id, WAIT_S)).result is Result.SUCCEEDED
