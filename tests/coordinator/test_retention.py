@@ -110,6 +110,21 @@ async def test_what_comes_after_keeps_what_it_comes_after(scratch: Scratch) -> N
         await coordinator.wait_ended(running.id, WAIT_S)
 
 
+async def test_who_was_cancelled_before_its_turn_kept_what_it_would_have_come_after(scratch: Scratch) -> None:
+    clock, gate = Clock(), Gate()
+    async with opened(scratch, gate=gate, clock=clock) as coordinator:
+        former = await coordinator.submit(Call(function="gate"))
+        await gate.wait_entered()
+        follower = await coordinator.submit(Call(), after=[former.id])
+        await coordinator.cancel(follower.id, by="ada")
+        gate.open.set()
+        for each in (former, follower):
+            await coordinator.wait_ended(each.id, WAIT_S)
+        clock.pass_s(8 * DAY)
+        assert (await coordinator.clean()).removed == 1
+        assert left(coordinator) == {follower.id}
+
+
 async def test_an_open_leftover_keeps_its_job_until_it_is_cleared(scratch: Scratch) -> None:
     clock, gate = Clock(), Gate()
     async with opened(scratch, gate=gate, repeatable=False, clock=clock) as coordinator:
