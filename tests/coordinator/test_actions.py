@@ -8,7 +8,20 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select
 
-from interlock import Command, Coordinator, Failure, Monitor, Plan, Ref, Refused, Tx, approval, detached, part
+from interlock import (
+    Command,
+    Coordinator,
+    Failure,
+    InvalidInput,
+    Monitor,
+    Plan,
+    Ref,
+    Refused,
+    Tx,
+    approval,
+    detached,
+    part,
+)
 from interlock.coordinator.answers import EVERYTHING
 from interlock.invariants import check
 from interlock.model.decisions import Decision
@@ -133,3 +146,11 @@ async def test_an_action_that_is_refused_is_not_told(scratch: Scratch) -> None:
             await coordinator.settle(done.id, Decision.RETRY, by="bob", reason="why not")
         assert [row["by"] for row in actions(coordinator)] == ["ada"]
         assert job(coordinator, done.id).user == "ada"
+
+
+async def test_a_name_that_no_row_can_hold_is_refused_before_a_database_is_asked(scratch: Scratch) -> None:
+    async with opened(scratch, *MEMBERS) as coordinator:
+        for ask in (coordinator.subject, coordinator.named):
+            for text in (f"jo\0b:{UUID(int=1)}", "disk:d\0"):
+                with pytest.raises(InvalidInput):
+                    ask(text)
