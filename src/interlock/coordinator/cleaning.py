@@ -3,7 +3,7 @@
 from math import inf
 from typing import Any
 
-from interlock.coordinator import auditing
+from interlock.coordinator.auditing import wish_of
 from interlock.coordinator.janitor import Round
 from interlock.coordinator.schedules import Schedules
 from interlock.coordinator.scheduling import alone
@@ -13,6 +13,7 @@ from interlock.model.changes import Change
 from interlock.model.refs import Ref
 from interlock.model.retention import DAY_S
 from interlock.model.text import require_storable
+from interlock.model.wishes import action
 
 
 class Cleaning(Schedules):
@@ -25,9 +26,8 @@ class Cleaning(Schedules):
         require_storable("who wishes it", by)
         done = await self._supervision.janitor.clean(limit_s)
         if by:
-            noted = auditing.action(
-                Action.RETENTION_RUN, by, self._clock.now_us(), Ref("retention", new_id()), after=done.to_json()
-            )
+            wish, subject = wish_of(by), Ref[Any]("retention", new_id())
+            noted = action(wish, Action.RETENTION_RUN, subject, self._clock.now_us(), after=done.to_json())
             await self._engine.write(lambda snapshot, now: alone([Change(None, noted)], snapshot))
         return done
 
