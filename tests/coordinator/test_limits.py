@@ -489,3 +489,11 @@ async def test_who_waited_for_what_a_parked_job_had_was_never_woken(scratch: Scr
         await until_job(coordinator, parked.id, lambda row: row.attention is not None)
         await coordinator.settle(parked.id, Decision.FORCE_FAILURE, by="ada", reason="looked", leave_tasks=True)
         assert (await coordinator.wait_ended(waiting.id, WAIT_S)).result is Result.SUCCEEDED
+
+
+async def test_a_limit_whose_command_is_gone_could_not_be_removed(scratch: Scratch) -> None:
+    async with opened(scratch, *MEMBERS) as coordinator:
+        await coordinator.set_limit("command:keyed", at_most=1, by="ada")
+    async with opened(scratch) as coordinator:
+        await coordinator.remove_limit("command:keyed", by="ada")
+        assert coordinator.limits() == []
