@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import func, select
 
 from interlock import CallOrder, Command, Coordinator, Plan, Refused, Tx, end_of, part, signal
+from interlock.coordinator import archive, janitor
 from interlock.coordinator.settings import Settings
 from interlock.model.errors import Missing
 from interlock.model.retention import DAY_S, Retention
@@ -258,3 +259,43 @@ def test_every_table_that_refers_to_a_job_is_erased_with_it() -> None:
         if any(key.column.table in listed for key in table.foreign_keys)
     }  # fmt: skip
     assert referring <= listed
+
+
+async def test_who_removed_jobs_until_the_archive_was_full_is_told(
+    scratch: Scratch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for bound in ("BATCH_MIN", "BATCH_MAX"):
+        monkeypatch.setattr(janitor, bound, 1)
+    appended, append = [], archive.append
+
+    def until_full(folder: Path, lines: list[dict[str, Any]], now: int) -> None:
+        if appended:
+            raise OSError("no space left")
+        append(folder, lines, now)
+        appended.append(lines)
+
+    monkeypatch.setattr(archive, "append", until_full)
+    clock = Clock()
+    settings = replace(SETTINGS, archive_dir=tmp_path / "archive")
+    async with opened(scratch, clock=clock, settings=settings) as coordinator:
+        await ended(coordinator, Call(), Call())
+        clock.pass_s(8 * DAY)
+        with pytest.raises(OSError, match="no space left"):
+            await coordinator.clean(by="bob")
+        assert len(left(coordinator)) == 1
+        with coordinator.reading() as connection:
+            last = (
+                connection.execute(select(tables.actions).order_by(tables.actions.c.number.desc())).mappings().first()
+            )
+        assert last is not None
+        assert (last["what"], last["by"], json.loads(last["after_json"])["jobs"]) == ("retention.run", "bob", 1)
+
+
+def test_the_folder_of_an_archive_is_made_durable_whoever_made_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    died: list[Path] = []
+    monkeypatch.setattr(archive, "_fsync_folder", died.append)
+    for _ in range(2):
+        archive.append(tmp_path, [{"job_id": 1}], 0)
+    assert died == [tmp_path, tmp_path]

@@ -24,12 +24,21 @@ class Cleaning(Schedules):
         Raises Refused while that is being done already. Audited."""
         self._check_works()
         require_storable("who wishes it", by)
-        done = await self._supervision.janitor.clean(limit_s)
+        done = Round()
+        try:
+            await self._supervision.janitor.clean(limit_s, done)
+        except BaseException:
+            if done.removed or done.signals:
+                await self._note(by, done)
+            raise
+        await self._note(by, done)
+        return done
+
+    async def _note(self, by: str, done: Round) -> None:
         if by:
             wish, subject = wish_of(by), Ref[Any]("retention", new_id())
             noted = action(wish, Action.RETENTION_RUN, subject, self._clock.now_us(), after=done.to_json())
             await self._engine.write(lambda snapshot, now: alone([Change(None, noted)], snapshot))
-        return done
 
     def would_go(self) -> Round:
         """What retention would remove now, and what it keeps. Reads only."""
