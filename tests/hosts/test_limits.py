@@ -98,6 +98,23 @@ async def test_a_limit_that_is_removed_lets_all_be_sent(tmp_path: Path) -> None:
         await job.result(20)
 
 
+async def test_another_priority_moves_what_its_host_holds_back(tmp_path: Path) -> None:
+    async with hosting(new_task=RUNNING) as host, Driven(tmp_path).opened() as driven:
+        things = [await driven.thing(host.port) for _ in range(3)]
+        await driven.coordinator.set_limit(f"host:{driven.node.id}", at_most=1, by="ada")
+        jobs = [await driven.delete(things[0], images(1))]
+        await until_running(host, 1)
+        for thing in things[1:]:
+            jobs.append(await driven.delete(thing, images(1)))
+        await eventually("two wait", lambda: [1 for told in driven.coordinator.hosts() if told["held_back_tasks"] == 2])
+        await driven.coordinator.set_priority(jobs[2].id, 10, by="ada")
+        for number in (0, 2, 1):
+            await until_running(host, 1)
+            assert running(host) == driven.task_ids(jobs[number].id)
+            host.tasks[running(host)[0]] = dict(DONE)
+            await jobs[number].result(20)
+
+
 async def test_a_start_that_the_host_refuses_takes_no_room_for_ever(tmp_path: Path) -> None:
     async def refusing(call: Call) -> Any:
         raise RpcError(500, "no such image")

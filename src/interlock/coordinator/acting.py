@@ -82,8 +82,13 @@ class Acting:
             if task.state is TaskState.INITIALIZING:
                 self._local.take(task, fresh=fresh)
         else:
-            rank = task.created_at - priority * AGEING_US
-            self._watch(task.host).take(task, term, fresh=fresh, rank=rank)
+            self._watch(task.host).take(task, term, fresh=fresh, rank=_rank(task, priority))
+
+    def priority_stored(self, flow: Flow) -> None:
+        for task in flow.tasks.values():
+            watch = self._watches.get(task.host) if task.host is not None else None
+            if watch is not None:
+                watch.move(task.id, _rank(task, flow.job.priority))
 
     def task_left(self, task: TaskRecord) -> None:
         """A person has settled it: what its host may still do with it is nobody's concern here any more."""
@@ -142,3 +147,8 @@ class Acting:
 
     def flow_stored(self, flow: Flow) -> None:
         self._waiting.flow_stored(flow)
+
+
+def _rank(task: TaskRecord, priority: int) -> int:
+    """Its place in its host's line: a minute of waiting makes up for one level of priority."""
+    return task.created_at - priority * AGEING_US

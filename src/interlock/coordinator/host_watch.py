@@ -124,6 +124,11 @@ class HostWatch:
             self._to_do[task.id] = watched
         self._wake.set()
 
+    def move(self, task_id: UUID, rank: int) -> None:
+        """The task has another place among those that wait to be sent, if it does."""
+        if task_id in self._to_do:
+            self._to_do[task_id].rank = rank
+
     def leave(self, task_id: UUID) -> None:
         """The task is neither sent nor watched any more; a call that is under way is the last."""
         if self._to_do.pop(task_id, None) is None and self._running.pop(task_id, None) is None:
