@@ -26,6 +26,7 @@ from interlock.coordinator.answers import EVERYTHING
 from interlock.invariants import check
 from interlock.model.decisions import Decision
 from interlock.store import tables
+from interlock.store.chain import FIRST
 from tests.coordinator.support import WAIT_S, AddDisk, Call, Disk, Work, add_disk, job, opened, until_job
 from tests.databases import Scratch
 
@@ -114,6 +115,16 @@ async def test_a_job_that_another_begins_is_nobodys_action(scratch: Scratch) -> 
         parent = await coordinator.submit(Parent(disk=disk), user="ada")
         await parent.result(WAIT_S)
         assert [row["subject_id"] for row in actions(coordinator)] == [parent.id]
+
+
+async def test_what_a_job_from_before_there_were_actions_begins_is_no_breach(scratch: Scratch) -> None:
+    async with opened(scratch, *MEMBERS) as coordinator:
+        parent = await coordinator.submit(Parent(disk=await add_disk(coordinator)), user="ada")
+        await parent.result(WAIT_S)
+    scratch.rows("DELETE FROM actions")
+    [(began,)] = scratch.rows("SELECT started_at FROM job WHERE id = ?", parent.id)
+    scratch.rows("UPDATE actions_head SET number = 0, digest = ?, since = ?", FIRST, began - 1)
+    scratch.rows("UPDATE job SET started_at = ? WHERE id = ?", began - 1, parent.id)
 
 
 async def test_a_batch_that_is_halved_leaves_no_gap_in_the_chain(scratch: Scratch) -> None:
