@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from interlock import (
     NOTHING,
@@ -32,6 +33,7 @@ from interlock.coordinator import limit_waits
 from interlock.coordinator.preview import Begins
 from interlock.model.decisions import Decision
 from interlock.views import limits as views_of_limits
+from interlock.views.why.explaining import why
 from tests.coordinator.support import (
     WAIT_S,
     Call,
@@ -497,3 +499,19 @@ async def test_a_limit_whose_command_is_gone_could_not_be_removed(scratch: Scrat
     async with opened(scratch) as coordinator:
         await coordinator.remove_limit("command:keyed", by="ada")
         assert coordinator.limits() == []
+
+
+async def test_why_asked_for_every_part_that_waits_once_for_each_of_them(scratch: Scratch) -> None:
+    async with opened(scratch, *MEMBERS) as coordinator:
+        await coordinator.set_limit(CALL, at_most=0, by="ada")
+        fan = await coordinator.submit(Fan(count=20))
+        await until_waiting(coordinator, fan)
+        asked: list[str] = []
+        with coordinator.reading() as connection:
+            event.listen(connection, "before_cursor_execute", lambda *told: asked.append(told[2]))
+            told = why(connection, fan.id, [], 0)
+        assert told is not None
+        assert [each["kind"] for each in told["commands"]] == ["parts"] + ["limit"] * 20
+        assert len(asked) < 10 * 20
+        await coordinator.remove_limit(CALL, by="ada")
+        await fan.result(WAIT_S)
