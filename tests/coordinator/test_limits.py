@@ -44,7 +44,6 @@ from tests.coordinator.support import (
     commands,
     events,
     failure_of,
-    gate_function,
     job,
     opened,
     until_job,
@@ -446,25 +445,20 @@ async def test_a_new_priority_changes_the_place_in_the_line(scratch: Scratch) ->
         assert (ended[1].started_at or 0) < (ended[0].started_at or 0)
 
 
-async def test_who_waits_for_one_of_two_limits_kept_a_place_under_the_other(scratch: Scratch) -> None:
-    first, second = Gate(), Gate()
-    async with opened(
-        scratch, *MEMBERS, Local("first", gate_function(first)), Local("second", gate_function(second))
-    ) as coordinator:
+async def test_who_waits_for_a_limit_that_lets_none_begin_kept_a_place_under_another(scratch: Scratch) -> None:
+    gate = Gate()
+    async with opened(scratch, *MEMBERS, gate=gate) as coordinator:
         await coordinator.set_limit("key:a", at_most=1, by="ada")
-        await coordinator.set_limit("key:b", at_most=1, by="ada")
-        of_a = await coordinator.submit(Keyed(keys=("a",), function="first"))
-        of_b = await coordinator.submit(Keyed(keys=("b",), function="second"))
-        await first.wait_entered()
-        await second.wait_entered()
+        await coordinator.set_limit("key:b", at_most=0, by="ada")
+        first = await coordinator.submit(Keyed(keys=("a",), function="gate"))
+        await gate.wait_entered()
         both = await coordinator.submit(Keyed(keys=("a", "b")))
         await until_waiting(coordinator, both)
-        first.open.set()
-        await of_a.result(WAIT_S)
+        gate.open.set()
+        await first.result(WAIT_S)
         await (await coordinator.submit(Keyed(keys=("a",)))).result(WAIT_S)
-        second.open.set()
-        for each in (of_b, both):
-            await each.result(WAIT_S)
+        await coordinator.set_limit("key:b", at_most=1, by="ada")
+        await both.result(WAIT_S)
 
 
 async def test_two_parts_that_start_at_once_removed_the_same_old_use_twice(scratch: Scratch) -> None:

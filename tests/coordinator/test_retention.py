@@ -266,7 +266,8 @@ async def test_who_removed_jobs_until_the_archive_was_full_is_told(
 ) -> None:
     for bound in ("BATCH_MIN", "BATCH_MAX"):
         monkeypatch.setattr(janitor, bound, 1)
-    appended, append = [], archive.append
+    appended: list[Any] = []
+    append = archive.append
 
     def until_full(folder: Path, lines: list[dict[str, Any]], now: int) -> None:
         if appended:

@@ -56,7 +56,11 @@ def ask(
     now: int,
 ) -> Room:
     """Whether there is room under all of them. Where not, the change set has tickets for those that are full; where
-    there is, none: what then keeps it from starting must not keep others from the room."""
+    there is, none: what then keeps it from starting must not keep others from the room.
+
+    Who waits under several keeps its places until all have room, or it might never see room under all at once; not
+    where one of them lets none begin, nor where others may wait for what the flow has: they would wait in turn.
+    """
     found = Room()
     if keys:
         snapshot.needs_writer = True
@@ -67,7 +71,8 @@ def ask(
         flow.drop_limit_tickets(command.id)
         return found
     is_new = not any(id == command.id for id, _ in flow.limit_tickets)
-    flow.drop_limit_tickets(command.id, but={standing.limit.key for standing in found.held_back})
+    if limiting.holds(flow) or any(standing.limit.at_most == 0 for standing in found.held_back):
+        flow.drop_limit_tickets(command.id, but={standing.limit.key for standing in found.held_back})
     for standing in found.held_back:
         ticket = replace(_ticket(flow, command, standing.limit.key, now), look_at=limiting.look_at(standing))
         if flow.limit_tickets.get((command.id, ticket.key)) != ticket:
