@@ -349,3 +349,28 @@ async def test_wherever_the_engine_dies_a_question_stays_open_or_is_answered_onc
 
 def _has_ended_or_asks(row: JobRecord) -> bool:
     return row.result is not None or row.attention is not None
+
+
+class Inner(Command[None], name="inner"):
+    """Its task shows, it does not."""
+
+    word: str
+
+    def execute(self, db: Tx) -> Plan:
+        return part(local("works", name=self.word), step="WORK")
+
+
+PLANS["shown within"] = parallel(*(part(Inner(word=word)) for word in "abc"))
+
+
+async def test_what_is_about_to_be_tried_again_is_not_shown_as_done(scratch: Scratch) -> None:
+    """The parts have no steps of their own, their tasks have; and the pause keeps the next attempt from beginning."""
+    async with opened(scratch, *MEMBERS, Inner) as coordinator:
+        id = await asked(coordinator, "shown within", "b")
+        asked_at = job(coordinator, id).progress
+        await coordinator.pause(id, by="ann")
+        await coordinator.settle(id, Decision.RETRY, by="ann", reason="x")
+        assert (asked_at, job(coordinator, id).progress) == (66, 66)
+        await coordinator.resume(id, by="ann")
+        await ended(coordinator, id)
+        assert job(coordinator, id).progress == 100

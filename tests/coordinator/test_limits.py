@@ -147,6 +147,7 @@ async def test_what_a_limit_holds_back_waits_and_says_so(scratch: Scratch) -> No
         assert rows == [("limit.set", "ada", "the array is slow", '{"at_most": 1, "key": "command:call"}')]
 
 
+@pytest.mark.long  # each start under a limit is alone in its batch
 async def test_200_jobs_under_a_limit_of_5_all_end_and_never_more_run_at_once(scratch: Scratch) -> None:
     counter = Counter()
     gate = Gate()

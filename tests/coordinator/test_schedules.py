@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import UUID
@@ -24,6 +25,7 @@ from interlock import (
     refuse,
 )
 from interlock.clock import SystemClock
+from interlock.coordinator.scheduling import Scheduling
 from interlock.coordinator.settings import Settings
 from interlock.model.errors import InvalidInput, Missing, NameTaken
 from interlock.model.plan import NOTHING
@@ -290,3 +292,20 @@ async def test_wherever_the_engine_dies_each_run_begins_exactly_once(
             assert (number, len(ended), schedule.runs) == (number, schedule.runs, len(ended))
             assert 1 <= len(ended) <= 2  # two times that were missed in one are one run
             assert {each.result for each in ended} == {Result.SUCCEEDED}
+
+
+async def test_closing_waits_for_a_look_that_reads_the_database(
+    scratch: Scratch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered, leave, left = threading.Event(), threading.Event(), list[bool]()
+
+    def slow(scheduling: Scheduling) -> tuple[list[UUID], int | None]:
+        entered.set()
+        left.append(leave.wait(WAIT_S))
+        return [], None
+
+    monkeypatch.setattr(Scheduling, "_due", slow)
+    async with opened(scratch):
+        assert await asyncio.to_thread(entered.wait, WAIT_S)
+        asyncio.get_running_loop().call_later(0.2, leave.set)
+    assert left == [True]

@@ -77,7 +77,7 @@ def test_a_query_finds_what_it_means(
     chance = random.Random(5)
     answered = refused = 0
     with database.reader() as connection:
-        for _ in range(150):
+        for _ in range(50):
             text, holds, listed = crowd.query(chance)
             try:
                 got = all_ids(connection, text, chance.choice([1, 3, 50]))

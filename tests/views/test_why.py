@@ -7,11 +7,21 @@ from uuid import UUID
 
 import pytest
 
+from interlock.model.calls import AfterPolicy
 from interlock.model.changes import Record
 from interlock.model.layout import Options
 from interlock.model.locks import LockMode
 from interlock.model.plan import Retry
-from interlock.model.records import CommandRecord, JobRecord, LeftoverRecord, LockRecord, Role, TicketRecord, Undo
+from interlock.model.records import (
+    CommandRecord,
+    FormerRecord,
+    JobRecord,
+    LeftoverRecord,
+    LockRecord,
+    Role,
+    TicketRecord,
+    Undo,
+)
 from interlock.model.states import Phase, Result, State, StepStatus, TaskState
 from interlock.model.waits import Wait
 from interlock.store.database import Database
@@ -147,12 +157,10 @@ def test_a_paused_job_says_by_whom(database: Database) -> None:
     assert told["commands"][2]["kind"] == Kind.PAUSED
 
 
-@pytest.mark.parametrize(("whatever_end", "how"), [(True, "the end"), (False, "the success")])
-def test_what_comes_after_another_job_names_it(database: Database, whatever_end: bool, how: str) -> None:
-    after = with_options(
-        replace(root, state=State.PENDING, started_at=None, open=0), after_job=str(OTHER), whatever_end=whatever_end
-    )
-    (told,) = asked(database, job, other, after, other_root)["commands"]
+@pytest.mark.parametrize(("policy", "how"), [(AfterPolicy.ENDED, "the end"), (AfterPolicy.SUCCEEDED, "the success")])
+def test_what_comes_after_another_job_names_it(database: Database, policy: AfterPolicy, how: str) -> None:
+    after = replace(root, state=State.PENDING, started_at=None, open=0)
+    (told,) = asked(database, job, other, after, other_root, FormerRecord(job.id, OTHER, policy))["commands"]
     assert (told["kind"], told["words"], told["job"]) == (
         Kind.JOB, f"waits for {how} of job {OTHER} (Other)", str(OTHER),
     )  # fmt: skip

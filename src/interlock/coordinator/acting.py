@@ -7,6 +7,7 @@ from uuid import UUID
 
 from interlock.catalog import Catalog
 from interlock.clock import Clock
+from interlock.coordinator.closing import to_the_end
 from interlock.coordinator.configured import ConfiguredLimits
 from interlock.coordinator.engine import Engine
 from interlock.coordinator.host_room import HostRoom
@@ -119,10 +120,10 @@ class Acting:
         return watch
 
     async def _connect(self, host: Ref[Any], pushed: Callable[[], None]) -> HostLink:
-        endpoint = await asyncio.to_thread(self._endpoint, host)
+        endpoint = await to_the_end(asyncio.to_thread(self._endpoint, host))
         room = self._rooms.pop(host, None)
         if room is not None:
-            room.started_before(await asyncio.to_thread(self._starts, host))
+            room.started_before(await to_the_end(asyncio.to_thread(self._starts, host)))
         return await self._connect_to(endpoint, pushed)
 
     def _starts(self, host: Ref[Any]) -> list[int]:

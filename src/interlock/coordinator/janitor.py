@@ -20,6 +20,7 @@ from sqlalchemy import Connection
 from interlock.clock import Clock
 from interlock.coordinator import archive
 from interlock.coordinator.change_set import ChangeSet
+from interlock.coordinator.closing import to_the_end
 from interlock.coordinator.engine import Engine
 from interlock.coordinator.snapshot import Snapshot
 from interlock.core.flow import Flow
@@ -119,7 +120,7 @@ class Janitor:
     async def _clean(self, until_s: float, done: Round) -> Round:
         place: Place | None = None
         while True:
-            page, wanted = await asyncio.to_thread(self._choose, place, done)
+            page, wanted = await to_the_end(asyncio.to_thread(self._choose, place, done))  # it has a connection
             if not page:
                 break
             place = (page[-1].ended_at, page[-1].id)
@@ -130,7 +131,7 @@ class Janitor:
                     done.has_more = True
                     return done
             await asyncio.sleep(PAUSE_S_MIN)
-        while numbers := await asyncio.to_thread(self._signals):
+        while numbers := await to_the_end(asyncio.to_thread(self._signals)):
             await self._engine.write(lambda snapshot, now, numbers=numbers: _nothing(snapshot, signals=numbers))  # type: ignore[misc]
             done.signals += len(numbers)
             await asyncio.sleep(PAUSE_S_MIN)

@@ -14,6 +14,7 @@ from interlock.clock import Clock
 from interlock.coordinator import batches
 from interlock.coordinator.accepting import submission
 from interlock.coordinator.change_set import ChangeSet, World
+from interlock.coordinator.closing import to_the_end
 from interlock.coordinator.engine import Engine
 from interlock.coordinator.snapshot import Snapshot
 from interlock.core import scheduling
@@ -74,7 +75,7 @@ class Scheduling:
 
     async def _look(self) -> float:
         """Begins what is due; how many seconds until the next look."""
-        due, following = await asyncio.to_thread(self._due)
+        due, following = await to_the_end(asyncio.to_thread(self._due))  # it has a connection
         failed = 0
         for id in due:
             try:

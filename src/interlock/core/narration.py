@@ -268,13 +268,14 @@ def roll_up(flow: Flow) -> None:
 
 
 def _counts(flow: Flow, step: StepRecord) -> bool:
-    """What was never reached, or is part of what is tried again, is no share of the progress."""
+    """What was never reached, or is part of what has begun anew, is no share of the progress."""
     if step.status is StepStatus.NOT_STARTED:
         return False
     task = flow.tasks.get(step.id)
     command = flow.commands.get(step.id if task is None else task.command_id)
     while command is not None and (command.id == step.id or command.id not in flow.steps):
-        if command.superseded:
+        again = flow.at(command.plan, command.position) if command.superseded else None
+        if again is not None and again.state is not State.PENDING:
             return False
         command = None if command.parent_id is None else flow.commands[command.parent_id]
     return True

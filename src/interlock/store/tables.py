@@ -4,8 +4,6 @@ Fields become columns as fields.py says. Migrations create these tables with fro
 compares the two.
 """
 
-from typing import Any
-
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
@@ -14,13 +12,10 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     Integer,
-    MetaData,
     PrimaryKeyConstraint,
     Table,
     UniqueConstraint,
-    text,
 )
-from sqlalchemy.schema import SchemaItem
 
 from interlock.model.limits import LimitRecord, LimitTicketRecord, LimitUseRecord
 from interlock.model.records import (
@@ -40,10 +35,10 @@ from interlock.model.records import (
     TicketRecord,
 )
 from interlock.model.schedules import ScheduleRecord
-from interlock.store.fields import Field, fields_of
+from interlock.store.shapes import FIELDS as FIELDS
+from interlock.store.shapes import metadata as metadata
+from interlock.store.shapes import refs_table, table_of, where
 from interlock.store.types import Id, Text
-
-metadata = MetaData()
 
 #: states of a task whose outcome is stored
 TASK_OVER = "(state = 'Ended' OR state = 'ClearFailed' OR state = 'Cleared')"
@@ -55,78 +50,6 @@ SELDOM_RESULT = "result = 'FAILED' OR result = 'CANCELLED'"
 #: events that are not the many that every job has
 SELDOM_KIND = "kind <> 'job_accepted' AND kind <> 'job_ended' AND kind <> 'step_started' AND kind <> 'step_ended'"
 LOUD = "severity <> 'info'"
-
-FIELDS: dict[type, tuple[Field, ...]] = {
-    record: fields_of(record) for record in (JobRecord, CommandRecord, TaskRecord, StepRecord, EventRecord)
-} | {
-    LockRecord: fields_of(LockRecord),
-    TicketRecord: fields_of(TicketRecord),
-    FormerRecord: fields_of(FormerRecord),
-    LimitRecord: fields_of(LimitRecord),
-    LimitUseRecord: fields_of(LimitUseRecord),
-    LimitTicketRecord: fields_of(LimitTicketRecord),
-    SignalRecord: fields_of(SignalRecord),
-    ActionRecord: fields_of(ActionRecord),
-    ScheduleRecord: fields_of(ScheduleRecord),
-    SnapshotRecord: fields_of(SnapshotRecord),
-    LeftoverRecord: fields_of(LeftoverRecord, refs_inside=True),
-    EntityRecord: fields_of(EntityRecord, bare_ref=True),
-    EntityRefRecord: fields_of(EntityRefRecord),
-}
-
-
-def _table(
-    name: str,
-    record: type,
-    *items: SchemaItem,
-    key: tuple[str, ...],
-    checks: dict[str, str] | None = None,
-    foreign: dict[str, str] | None = None,
-    **options: Any,
-) -> Table:
-    """The table of a record; `checks` by name, `foreign` from column to the column referred to."""
-    columns = [
-        Column(
-            column,
-            kind,
-            *([ForeignKey(foreign[column])] if foreign and column in foreign else []),
-            nullable=field.nullable,
-        )
-        for field in FIELDS[record]
-        for column, kind in field.columns
-    ]
-    words = {field.name: _one_of(field.name, field.words) for field in FIELDS[record] if field.words}
-    constraints = [
-        CheckConstraint(condition, name=f"{name}_{rule}") for rule, condition in {**words, **(checks or {})}.items()
-    ]
-    primary = [PrimaryKeyConstraint(*key)] if key else []
-    return Table(name, metadata, *columns, *primary, *constraints, *items, **options)
-
-
-def _one_of(column: str, words: tuple[str, ...]) -> str:
-    """A chain of comparisons: SQLite checks it several times quicker than an IN list, which it builds anew."""
-    return " OR ".join(f"{column} = '{word}'" for word in words)
-
-
-def _refs_table(name: str, owner: str, owner_column: str) -> Table:
-    """Which entities a row concerns, in their order."""
-    return Table(
-        name,
-        metadata,
-        Column(owner_column, Id(), ForeignKey(f"{owner}.id"), nullable=False),
-        Column("position", Integer(), nullable=False),
-        Column("entity_type", Text(), nullable=False),
-        Column("entity_id", Id(), nullable=False),
-        PrimaryKeyConstraint(owner_column, "position"),
-        Index(f"{name}_by_entity", "entity_type", "entity_id", owner_column),
-        sqlite_with_rowid=False,
-    )
-
-
-def _where(condition: str) -> dict[str, Any]:
-    """A partial index's condition, for both dialects."""
-    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
-
 
 engines = Table(
     "engines",
@@ -144,21 +67,21 @@ engines = Table(
     CheckConstraint("epoch >= 1 AND seq >= 0", name="engines_counters"),
 )
 
-job = _table(
+job = table_of(
     "job",
     JobRecord,
     UniqueConstraint("idempotency_key"),
     Index("job_by_start", "started_at", "id"),
-    Index("job_by_status", "status", "started_at", "id", **_where(SELDOM)),
+    Index("job_by_status", "status", "started_at", "id", **where(SELDOM)),
     Index("job_by_user", "user", "started_at", "id"),
     Index("job_by_action", "action", "started_at", "id"),
     Index("job_by_correlation", "correlation_id", "started_at", "id"),
     Index("job_by_title", "title"),
     Index("job_by_change", "change_no"),
-    Index("job_by_end", "ended_at", "id", **_where("ended_at IS NOT NULL")),
-    Index("job_by_origin", "restart_of", **_where("restart_of IS NOT NULL")),
-    Index("job_by_schedule", "schedule_id", "started_at", **_where("schedule_id IS NOT NULL")),
-    Index("job_unfinished", "started_at", "id", **_where("ended_at IS NULL")),
+    Index("job_by_end", "ended_at", "id", **where("ended_at IS NOT NULL")),
+    Index("job_by_origin", "restart_of", **where("restart_of IS NOT NULL")),
+    Index("job_by_schedule", "schedule_id", "started_at", **where("schedule_id IS NOT NULL")),
+    Index("job_unfinished", "started_at", "id", **where("ended_at IS NULL")),
     key=("id",),
     checks={
         "ended": "(ended_at IS NULL) = (result IS NULL)",
@@ -168,14 +91,14 @@ job = _table(
     },
 )
 
-command_entities = _table(
+command_entities = table_of(
     "command_entities",
     CommandRecord,
     Index("command_entities_by_flow", "flow_id"),
     Index("command_entities_by_parent", "parent_id"),
-    Index("command_entities_by_undone", "undoes", **_where("undoes IS NOT NULL")),
-    Index("command_entities_by_result", "result", "created_at", "id", **_where(SELDOM_RESULT)),
-    Index("command_entities_unfinished", "flow_id", **_where("state <> 'ENDED'")),
+    Index("command_entities_by_undone", "undoes", **where("undoes IS NOT NULL")),
+    Index("command_entities_by_result", "result", "created_at", "id", **where(SELDOM_RESULT)),
+    Index("command_entities_unfinished", "flow_id", **where("state <> 'ENDED'")),
     key=("id",),
     foreign={
         "flow_id": "job.id",
@@ -191,16 +114,16 @@ command_entities = _table(
         "weight_positive": "weight >= 1",
     },
 )
-command_assoc_entities = _refs_table("command_assoc_entities", "command_entities", "command_id")
+command_assoc_entities = refs_table("command_assoc_entities", "command_entities", "command_id")
 
-async_tasks = _table(
+async_tasks = table_of(
     "async_tasks",
     TaskRecord,
     Index("async_tasks_by_command", "command_id"),
     Index("async_tasks_by_flow", "flow_id"),
-    Index("async_tasks_uncleared", "state", **_where("state IN ('Ended', 'ClearFailed')")),
-    Index("async_tasks_by_host", "host_type", "host_id", "flow_id", **_where("host_id IS NOT NULL")),
-    Index("async_tasks_by_undone", "undoes", **_where("undoes IS NOT NULL")),
+    Index("async_tasks_uncleared", "state", **where("state IN ('Ended', 'ClearFailed')")),
+    Index("async_tasks_by_host", "host_type", "host_id", "flow_id", **where("host_id IS NOT NULL")),
+    Index("async_tasks_by_undone", "undoes", **where("undoes IS NOT NULL")),
     key=("id",),
     foreign={
         "flow_id": "job.id",
@@ -215,16 +138,16 @@ async_tasks = _table(
         "weight_positive": "weight >= 1",
     },
 )
-async_task_entities = _refs_table("async_task_entities", "async_tasks", "task_id")
+async_task_entities = refs_table("async_task_entities", "async_tasks", "task_id")
 
-job_subject_entity = _refs_table("job_subject_entity", "job", "job_id")
+job_subject_entity = refs_table("job_subject_entity", "job", "job_id")
 
-step = _table(
+step = table_of(
     "step",
     StepRecord,
     Index("step_by_job", "job_id"),
     Index("step_by_parent", "parent_step_id"),
-    Index("step_by_status", "status", "started_at", "id", **_where(SELDOM)),
+    Index("step_by_status", "status", "started_at", "id", **where(SELDOM)),
     key=("id",),
     foreign={"job_id": "job.id", "parent_step_id": "step.id"},
     checks={
@@ -233,7 +156,7 @@ step = _table(
         "weight_positive": "weight >= 1",
     },
 )
-step_subject_entity = _refs_table("step_subject_entity", "step", "step_id")
+step_subject_entity = refs_table("step_subject_entity", "step", "step_id")
 
 audit_log = Table(
     "audit_log",
@@ -252,8 +175,8 @@ audit_log = Table(
     ),
     UniqueConstraint("flow_id", "seq"),
     Index("audit_log_by_time", "at", "id"),
-    Index("audit_log_by_kind", "kind", "at", "id", **_where(SELDOM_KIND)),
-    Index("audit_log_by_severity", "severity", "at", "id", **_where(LOUD)),
+    Index("audit_log_by_kind", "kind", "at", "id", **where(SELDOM_KIND)),
+    Index("audit_log_by_severity", "severity", "at", "id", **where(LOUD)),
     CheckConstraint("seq >= 1", name="audit_log_counted"),
     CheckConstraint("severity = 'info' OR severity = 'warning' OR severity = 'error'", name="audit_log_severity"),
     sqlite_autoincrement=True,
@@ -270,8 +193,8 @@ signals = Table(
     ),
     UniqueConstraint("id"),
     CheckConstraint("(about_type IS NULL) = (about_id IS NULL)", name="signals_about"),
-    Index("signals_to_all", "kind", "about_type", "about_id", "number", **_where("job_id IS NULL")),
-    Index("signals_to_job", "job_id", "kind", "about_type", "about_id", "number", **_where("taken_by IS NULL")),
+    Index("signals_to_all", "kind", "about_type", "about_id", "number", **where("job_id IS NULL")),
+    Index("signals_to_job", "job_id", "kind", "about_type", "about_id", "number", **where("taken_by IS NULL")),
     sqlite_autoincrement=True,
 )
 
@@ -301,40 +224,40 @@ actions_head = Table(
     CheckConstraint("id = 1", name="actions_head_alone"),
 )
 
-schedules = _table(
+schedules = table_of(
     "schedules",
     ScheduleRecord,
     UniqueConstraint("name"),
-    Index("schedules_by_time", "next_at", **_where("next_at IS NOT NULL")),
+    Index("schedules_by_time", "next_at", **where("next_at IS NOT NULL")),
     key=("id",),
     checks={"counters": "runs >= 0 AND skipped >= 0 AND late_s_max >= 0"},
 )
 
-leftovers = _table(
+leftovers = table_of(
     "leftovers",
     LeftoverRecord,
     Index("leftovers_by_flow", "flow_id"),
     Index("leftovers_by_command", "command_id"),
-    Index("leftovers_open", "created_at", **_where("cleared_at IS NULL")),
+    Index("leftovers_open", "created_at", **where("cleared_at IS NULL")),
     key=("id",),
     foreign={"flow_id": "job.id", "command_id": "command_entities.id"},
     checks={"cleared": "cleared_at IS NOT NULL OR (cleared_by IS NULL AND cleared_reason IS NULL)"},
 )
 
-entity_locks = _table(
+entity_locks = table_of(
     "entity_locks",
     LockRecord,
     Index("entity_locks_by_flow", "flow_id"),
     Index("entity_locks_by_command", "command_id"),
-    Index("entity_locks_by_leftover", "leftover_id", **_where("leftover_id IS NOT NULL")),
+    Index("entity_locks_by_leftover", "leftover_id", **where("leftover_id IS NOT NULL")),
     # two exclusive holders of one ref are impossible, whoever decides
-    Index("entity_locks_alone", "ref_type", "ref_id", unique=True, **_where("mode = 'exclusive'")),
+    Index("entity_locks_alone", "ref_type", "ref_id", unique=True, **where("mode = 'exclusive'")),
     key=("ref_type", "ref_id", "flow_id"),
     foreign={"flow_id": "job.id", "command_id": "command_entities.id", "leftover_id": "leftovers.id"},
     sqlite_with_rowid=False,
 )
 
-lock_tickets = _table(
+lock_tickets = table_of(
     "lock_tickets",
     TicketRecord,
     Index("lock_tickets_by_ref", "ref_type", "ref_id"),
@@ -344,17 +267,17 @@ lock_tickets = _table(
     sqlite_with_rowid=False,
 )
 
-job_formers = _table(
+job_formers = table_of(
     "job_formers",
     FormerRecord,
-    Index("job_formers_awaited", "former_id", **_where("result IS NULL")),
+    Index("job_formers_awaited", "former_id", **where("result IS NULL")),
     key=("flow_id", "former_id"),
     foreign={"flow_id": "job.id"},
     checks={"order": "flow_id <> former_id"},
     sqlite_with_rowid=False,
 )
 
-limits = _table(
+limits = table_of(
     "limits",
     LimitRecord,
     key=("key",),
@@ -366,7 +289,7 @@ limits = _table(
 )
 
 # without foreign keys: a start counts in its window, whether its job is still kept or not
-limit_uses = _table(
+limit_uses = table_of(
     "limit_uses",
     LimitUseRecord,
     Index("limit_uses_by_key", "key", "taken_at"),
@@ -375,7 +298,7 @@ limit_uses = _table(
     sqlite_with_rowid=False,
 )
 
-limit_tickets = _table(
+limit_tickets = table_of(
     "limit_tickets",
     LimitTicketRecord,
     Index("limit_tickets_by_key", "key", "rank"),
@@ -385,7 +308,7 @@ limit_tickets = _table(
     sqlite_with_rowid=False,
 )
 
-business_entity_snapshot = _table(
+business_entity_snapshot = table_of(
     "business_entity_snapshot",
     SnapshotRecord,
     Index("business_entity_snapshot_by_flow", "flow_id"),
@@ -394,7 +317,7 @@ business_entity_snapshot = _table(
     checks={"counters": "position >= 0"},
 )
 
-entities = _table(
+entities = table_of(
     "entities",
     EntityRecord,
     UniqueConstraint("type", "name"),
@@ -414,7 +337,7 @@ former_entities = Table(
     sqlite_with_rowid=False,
 )
 
-entity_refs = _table(
+entity_refs = table_of(
     "entity_refs",
     EntityRefRecord,
     ForeignKeyConstraint(["origin_type", "origin_id"], ["entities.type", "entities.id"]),

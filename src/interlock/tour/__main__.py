@@ -6,13 +6,14 @@ from pathlib import Path
 
 from interlock.testing.site import NotReady, Site
 from interlock.tour.checks import Checks
+from interlock.tour.control import control
 from interlock.tour.disks import Disks
 
 MIB = 1 << 20
 DISKS = 4
 SIZE, DATA_BYTES = "128MiB", 80 * MIB
 #: slow enough that progress can be seen, for each of the four copies that run side by side
-COPY_RATE = 20 * MIB
+COPY_RATE = 10 * MIB
 
 
 def say(words: str) -> None:
@@ -66,6 +67,8 @@ def tour(site: Site, checks: Checks) -> None:
     checks.that("the host's journal shows each Image.delete once", vm_disks.deletes_in_journal() == {1})
     checks.that("no lock is left", site.listed("locks") == [])
     checks.that("no leftover is left", site.listed("leftovers") == [])
+
+    control(site, checks, say, SIZE, DATA_BYTES)
 
     say("Every promise that a database can show is checked")
     code = site.follow("verify", to=sys.stdout)
