@@ -8,11 +8,25 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select
 
-from interlock import Command, Coordinator, Failure, Monitor, Plan, Ref, Refused, Tx, approval, detached, part
+from interlock import (
+    Command,
+    Coordinator,
+    Failure,
+    InvalidInput,
+    Monitor,
+    Plan,
+    Ref,
+    Refused,
+    Tx,
+    approval,
+    detached,
+    part,
+)
 from interlock.coordinator.answers import EVERYTHING
 from interlock.invariants import check
 from interlock.model.decisions import Decision
 from interlock.store import tables
+from interlock.store.chain import FIRST
 from tests.coordinator.support import WAIT_S, AddDisk, Call, Disk, Work, add_disk, job, opened, until_job
 from tests.databases import Scratch
 
@@ -103,6 +117,16 @@ async def test_a_job_that_another_begins_is_nobodys_action(scratch: Scratch) -> 
         assert [row["subject_id"] for row in actions(coordinator)] == [parent.id]
 
 
+async def test_what_a_job_from_before_there_were_actions_begins_is_no_breach(scratch: Scratch) -> None:
+    async with opened(scratch, *MEMBERS) as coordinator:
+        parent = await coordinator.submit(Parent(disk=await add_disk(coordinator)), user="ada")
+        await parent.result(WAIT_S)
+    scratch.rows("DELETE FROM actions")
+    [(began,)] = scratch.rows("SELECT started_at FROM job WHERE id = ?", parent.id)
+    scratch.rows("UPDATE actions_head SET number = 0, digest = ?, since = ?", FIRST, began - 1)
+    scratch.rows("UPDATE job SET started_at = ? WHERE id = ?", began - 1, parent.id)
+
+
 async def test_a_batch_that_is_halved_leaves_no_gap_in_the_chain(scratch: Scratch) -> None:
     async with opened(scratch) as coordinator:
         with scratch.held():
@@ -133,3 +157,11 @@ async def test_an_action_that_is_refused_is_not_told(scratch: Scratch) -> None:
             await coordinator.settle(done.id, Decision.RETRY, by="bob", reason="why not")
         assert [row["by"] for row in actions(coordinator)] == ["ada"]
         assert job(coordinator, done.id).user == "ada"
+
+
+async def test_a_name_that_no_row_can_hold_is_refused_before_a_database_is_asked(scratch: Scratch) -> None:
+    async with opened(scratch, *MEMBERS) as coordinator:
+        for ask in (coordinator.subject, coordinator.named):
+            for text in (f"jo\0b:{UUID(int=1)}", "disk:d\0"):
+                with pytest.raises(InvalidInput):
+                    ask(text)

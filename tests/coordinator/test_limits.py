@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from interlock import (
     NOTHING,
@@ -30,7 +31,9 @@ from interlock import (
 )
 from interlock.coordinator import limit_waits
 from interlock.coordinator.preview import Begins
+from interlock.model.decisions import Decision
 from interlock.views import limits as views_of_limits
+from interlock.views.why.explaining import why
 from tests.coordinator.support import (
     WAIT_S,
     Call,
@@ -43,6 +46,7 @@ from tests.coordinator.support import (
     failure_of,
     job,
     opened,
+    until_job,
 )
 from tests.coordinator.test_deadlines import HOUR_US, Jumping
 from tests.databases import Scratch
@@ -440,3 +444,69 @@ async def test_a_new_priority_changes_the_place_in_the_line(scratch: Scratch) ->
         await coordinator.set_limit(CALL, at_most=1, by="ada")
         ended = [await coordinator.wait_ended(each.id, WAIT_S) for each in (first, second)]
         assert (ended[1].started_at or 0) < (ended[0].started_at or 0)
+
+
+async def test_who_waits_for_a_limit_that_lets_none_begin_kept_a_place_under_another(scratch: Scratch) -> None:
+    gate = Gate()
+    async with opened(scratch, *MEMBERS, gate=gate) as coordinator:
+        await coordinator.set_limit("key:a", at_most=1, by="ada")
+        await coordinator.set_limit("key:b", at_most=0, by="ada")
+        first = await coordinator.submit(Keyed(keys=("a",), function="gate"))
+        await gate.wait_entered()
+        both = await coordinator.submit(Keyed(keys=("a", "b")))
+        await until_waiting(coordinator, both)
+        gate.open.set()
+        await first.result(WAIT_S)
+        await (await coordinator.submit(Keyed(keys=("a",)))).result(WAIT_S)
+        await coordinator.set_limit("key:b", at_most=1, by="ada")
+        await both.result(WAIT_S)
+
+
+async def test_two_parts_that_start_at_once_removed_the_same_old_use_twice(scratch: Scratch) -> None:
+    async with opened(scratch, *MEMBERS) as coordinator:
+        await coordinator.set_limit(CALL, at_most=5, by="ada")
+        for _ in range(2):
+            await (await coordinator.submit(Call())).result(WAIT_S)
+        await (await coordinator.submit(Fan(count=3))).result(WAIT_S)
+
+
+async def test_who_waited_for_what_a_parked_job_had_was_never_woken(scratch: Scratch) -> None:
+    gate = Gate()
+    async with opened(scratch, *MEMBERS, gate=gate) as coordinator:
+        await coordinator.set_limit(CALL, at_most=1, by="ada")
+        parked = await coordinator.submit(Call(function="gate"))
+        await gate.wait_entered()
+        waiting = await coordinator.submit(Call())
+        await until_waiting(coordinator, waiting)
+        crashed = scratch.copy("crashed")
+        gate.open.set()
+        await waiting.result(WAIT_S)
+    crashed.rows("UPDATE job SET claims = 3 WHERE id = ?", parked.id)
+    async with opened(crashed, *MEMBERS, gate=gate) as coordinator:
+        await until_job(coordinator, parked.id, lambda row: row.attention is not None)
+        await coordinator.settle(parked.id, Decision.FORCE_FAILURE, by="ada", reason="looked", leave_tasks=True)
+        assert (await coordinator.wait_ended(waiting.id, WAIT_S)).result is Result.SUCCEEDED
+
+
+async def test_a_limit_whose_command_is_gone_could_not_be_removed(scratch: Scratch) -> None:
+    async with opened(scratch, *MEMBERS) as coordinator:
+        await coordinator.set_limit("command:keyed", at_most=1, by="ada")
+    async with opened(scratch) as coordinator:
+        await coordinator.remove_limit("command:keyed", by="ada")
+        assert coordinator.limits() == []
+
+
+async def test_why_asked_for_every_part_that_waits_once_for_each_of_them(scratch: Scratch) -> None:
+    async with opened(scratch, *MEMBERS) as coordinator:
+        await coordinator.set_limit(CALL, at_most=0, by="ada")
+        fan = await coordinator.submit(Fan(count=20))
+        await until_waiting(coordinator, fan)
+        asked: list[str] = []
+        with coordinator.reading() as connection:
+            event.listen(connection, "before_cursor_execute", lambda *told: asked.append(told[2]))
+            told = why(connection, fan.id, [], 0)
+        assert told is not None
+        assert [each["kind"] for each in told["commands"]] == ["parts"] + ["limit"] * 20
+        assert len(asked) < 10 * 20
+        await coordinator.remove_limit(CALL, by="ada")
+        await fan.result(WAIT_S)

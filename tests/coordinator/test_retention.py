@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import func, select
 
 from interlock import CallOrder, Command, Coordinator, Plan, Refused, Tx, end_of, part, signal
+from interlock.coordinator import archive, janitor
 from interlock.coordinator.settings import Settings
 from interlock.model.errors import Missing
 from interlock.model.retention import DAY_S, Retention
@@ -108,6 +109,21 @@ async def test_what_comes_after_keeps_what_it_comes_after(scratch: Scratch) -> N
             scratch.rows("DELETE FROM job_formers")
         gate.open.set()
         await coordinator.wait_ended(running.id, WAIT_S)
+
+
+async def test_who_was_cancelled_before_its_turn_kept_what_it_would_have_come_after(scratch: Scratch) -> None:
+    clock, gate = Clock(), Gate()
+    async with opened(scratch, gate=gate, clock=clock) as coordinator:
+        former = await coordinator.submit(Call(function="gate"))
+        await gate.wait_entered()
+        follower = await coordinator.submit(Call(), after=[former.id])
+        await coordinator.cancel(follower.id, by="ada")
+        gate.open.set()
+        for each in (former, follower):
+            await coordinator.wait_ended(each.id, WAIT_S)
+        clock.pass_s(8 * DAY)
+        assert (await coordinator.clean()).removed == 1
+        assert left(coordinator) == {follower.id}
 
 
 async def test_an_open_leftover_keeps_its_job_until_it_is_cleared(scratch: Scratch) -> None:
@@ -243,3 +259,44 @@ def test_every_table_that_refers_to_a_job_is_erased_with_it() -> None:
         if any(key.column.table in listed for key in table.foreign_keys)
     }  # fmt: skip
     assert referring <= listed
+
+
+async def test_who_removed_jobs_until_the_archive_was_full_is_told(
+    scratch: Scratch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for bound in ("BATCH_MIN", "BATCH_MAX"):
+        monkeypatch.setattr(janitor, bound, 1)
+    appended: list[Any] = []
+    append = archive.append
+
+    def until_full(folder: Path, lines: list[dict[str, Any]], now: int) -> None:
+        if appended:
+            raise OSError("no space left")
+        append(folder, lines, now)
+        appended.append(lines)
+
+    monkeypatch.setattr(archive, "append", until_full)
+    clock = Clock()
+    settings = replace(SETTINGS, archive_dir=tmp_path / "archive")
+    async with opened(scratch, clock=clock, settings=settings) as coordinator:
+        await ended(coordinator, Call(), Call())
+        clock.pass_s(8 * DAY)
+        with pytest.raises(OSError, match="no space left"):
+            await coordinator.clean(by="bob")
+        assert len(left(coordinator)) == 1
+        with coordinator.reading() as connection:
+            last = (
+                connection.execute(select(tables.actions).order_by(tables.actions.c.number.desc())).mappings().first()
+            )
+        assert last is not None
+        assert (last["what"], last["by"], json.loads(last["after_json"])["jobs"]) == ("retention.run", "bob", 1)
+
+
+def test_the_folder_of_an_archive_is_made_durable_whoever_made_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    died: list[Path] = []
+    monkeypatch.setattr(archive, "_fsync_folder", died.append)
+    for _ in range(2):
+        archive.append(tmp_path, [{"job_id": 1}], 0)
+    assert died == [tmp_path, tmp_path]

@@ -16,8 +16,10 @@ from interlock.model.limits import LimitRecord, of_host
 from interlock.model.records import TaskRecord
 from interlock.model.replacing import replace
 from interlock.model.states import Outcome, TaskState
+from interlock.wire.jsonrpc import RpcError
+from interlock.wire.server import Call
 from tests.coordinator.test_deadlines import Jumping
-from tests.hosts.driving import Driven, eventually, images
+from tests.hosts.driving import Driven, eventually, failure_of, images
 from tests.hosts.scripted import DELETE, DONE, ScriptedHost, hosting, status
 from tests.store.rows import HOST, PLACEHOLDER
 
@@ -96,23 +98,34 @@ async def test_a_limit_that_is_removed_lets_all_be_sent(tmp_path: Path) -> None:
         await job.result(20)
 
 
-async def test_a_changed_priority_also_moves_what_a_host_holds_back(tmp_path: Path) -> None:
+async def test_another_priority_moves_what_its_host_holds_back(tmp_path: Path) -> None:
     async with hosting(new_task=RUNNING) as host, Driven(tmp_path).opened() as driven:
-        things = [await driven.thing(host.port) for _ in range(2)]
-        await driven.coordinator.set_limit(f"host:{driven.node.id}", at_most=0, by="ada")
-        jobs = [await driven.delete(thing, images(1)) for thing in things]
-        await eventually(
-            "both are held back", lambda: [h for h in driven.coordinator.hosts() if h["held_back_tasks"] == 2]
-        )
-        await driven.coordinator.set_priority(jobs[1].id, 5, by="ada")
+        things = [await driven.thing(host.port) for _ in range(3)]
         await driven.coordinator.set_limit(f"host:{driven.node.id}", at_most=1, by="ada")
-        await driven.all_polling(jobs[1].id)
-        assert driven.tasks(jobs[0].id) == [("Initializing", None)]
-        host.finish_all()
-        await jobs[1].result(20)
-        await driven.all_polling(jobs[0].id)
-        host.finish_all()
-        await jobs[0].result(20)
+        jobs = [await driven.delete(things[0], images(1))]
+        await until_running(host, 1)
+        for thing in things[1:]:
+            jobs.append(await driven.delete(thing, images(1)))
+        await eventually("two wait", lambda: [1 for told in driven.coordinator.hosts() if told["held_back_tasks"] == 2])
+        await driven.coordinator.set_priority(jobs[2].id, 10, by="ada")
+        for number in (0, 2, 1):
+            await until_running(host, 1)
+            assert running(host) == driven.task_ids(jobs[number].id)
+            host.tasks[running(host)[0]] = dict(DONE)
+            await jobs[number].result(20)
+
+
+async def test_a_start_that_the_host_refuses_takes_no_room_for_ever(tmp_path: Path) -> None:
+    async def refusing(call: Call) -> Any:
+        raise RpcError(500, "no such image")
+
+    async with hosting() as host, Driven(tmp_path).opened() as driven:
+        thing = await driven.thing(host.port)
+        await driven.coordinator.set_limit(f"host:{driven.node.id}", at_most=1, by="ada")
+        host.on[DELETE] = refusing
+        await failure_of(await driven.delete(thing, images(1)))
+        del host.on[DELETE]
+        await (await driven.delete(thing, images(1))).result(20)
 
 
 class Room:

@@ -79,3 +79,7 @@ async def test_what_cannot_be_is_refused_before_anybody_hears_of_it(
 ) -> None:
     answer = await client.post("/schedules", json=body)
     assert (answer.status_code, coordinator.asked) == (422, [])
+
+
+async def test_a_name_that_no_row_can_hold_is_refused(client: httpx.AsyncClient) -> None:
+    assert (await client.get("/schedules/night%00ly")).status_code == 422

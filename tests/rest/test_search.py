@@ -5,6 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
+from interlock.views.search import cursors
 from tests.rest.test_api import JOB
 from tests.views import picture
 
@@ -119,3 +120,10 @@ async def test_fields_and_candidates_are_told(client: httpx.AsyncClient) -> None
     }  # fmt: skip
     told = (await client.get("/search/entities/vm/complete", params={"text": "na"})).json()
     assert told["candidates"] == [{"text": "name", "kind": "field", "about": "its name"}]
+
+
+@pytest.mark.parametrize("key", [1 << 63, -(1 << 63), "a\0b", "\ud800"])
+async def test_a_cursor_with_what_no_row_can_hold_made_the_server_fail(client: httpx.AsyncClient, key: Any) -> None:
+    cursor = cursors.write(cursors.Cursor((key, picture.FAILED_JOB), 1), "jobs user = ann")
+    answer = await client.get("/search/jobs", params={"query": "user = ann", "after": cursor})
+    assert answer.status_code == 422

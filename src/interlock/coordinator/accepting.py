@@ -25,7 +25,7 @@ from interlock.model.refs import Ref
 from interlock.model.replacing import replace
 from interlock.model.states import Ends, StepStatus
 from interlock.model.text import require_storable
-from interlock.model.wishes import Wish, action
+from interlock.model.wishes import Wish
 from interlock.secrets import Keyring
 
 _CORRELATION = re.compile(r"[0-9A-Za-z_-]{1,50}")
@@ -177,15 +177,15 @@ def accept(
         _note_restart(flow, submission, now)
     elif by_person and submission.schedule_id is None:
         after = {"command": kind.name, "version": kind.version, "parameters": json.loads(flow.job.parameters_json)}
-        auditing.note(flow, Action.JOB_SUBMIT, submission.user, now, after=after)
+        auditing.note(flow, auditing.wish_of(submission.user), Action.JOB_SUBMIT, now, after=after)
     return record
 
 
 def _note_restart(flow: Flow, submission: Submission, now: int) -> None:
     wish = Wish(flow.id, submission.user, submission.reason)
     flow.add_event(now, "job_restarted", wish.words(f"job {submission.restart_of} is done once more"), user=wish.by)
-    former, correlation_id = job_ref(submission.restart_of or flow.id), flow.job.correlation_id
-    flow.add_action(action(wish, Action.JOB_RESTART, former, now, correlation_id, {}, {"job": str(flow.id)}))
+    former = job_ref(submission.restart_of or flow.id)
+    auditing.note(flow, wish, Action.JOB_RESTART, now, subject=former, after={"job": str(flow.id)})
 
 
 def _options(submission: Submission, kind: CommandType) -> Options:

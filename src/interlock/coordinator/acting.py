@@ -85,11 +85,11 @@ class Acting:
         else:
             self._watch(task.host).take(task, term, fresh=fresh, rank=_rank(task, priority))
 
-    def task_reranked(self, task: TaskRecord, priority: int) -> None:
-        """A task that waits to be sent has its place in line by that priority."""
-        watch = self._watches.get(task.host) if task.host is not None else None
-        if watch is not None:
-            watch.rerank(task.id, _rank(task, priority))
+    def priority_stored(self, flow: Flow) -> None:
+        for task in flow.tasks.values():
+            watch = self._watches.get(task.host) if task.host is not None else None
+            if watch is not None:
+                watch.move(task.id, _rank(task, flow.job.priority))
 
     def task_left(self, task: TaskRecord) -> None:
         """A person has settled it: what its host may still do with it is nobody's concern here any more."""
@@ -153,4 +153,5 @@ class Acting:
 
 
 def _rank(task: TaskRecord, priority: int) -> int:
+    """Its place in its host's line: a minute of waiting makes up for one level of priority."""
     return task.created_at - priority * AGEING_US

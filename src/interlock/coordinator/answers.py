@@ -68,7 +68,7 @@ def answer(flow: Flow, given: Answer, catalog: Catalog, keyring: Keyring, clock:
     words = f"{wait.question} {given.by} answered: {shown}"
     flow.add_event(clock.now_us(), "wait_answered", words, user=given.by, task_id=task.id, command_id=task.command_id)
     after = {"task": str(task.id), "question": wait.question, "answer": json.loads(shown)}
-    auditing.note(flow, Action.WAIT_ANSWER, given.by, clock.now_us(), after=after)
+    auditing.note(flow, auditing.wish_of(given.by), Action.WAIT_ANSWER, clock.now_us(), after=after)
 
 
 def questions(flow: Flow, catalog: Catalog) -> list[dict[str, Any]]:

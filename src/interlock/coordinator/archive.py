@@ -15,7 +15,6 @@ def append(folder: Path, lines: Iterable[dict[str, Any]], now: int) -> None:
     """Adds lines to the file of the day, durably. Raises OSError."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / datetime.fromtimestamp(now / 1e6, UTC).strftime("%Y-%m-%d.jsonl")
-    is_new = not path.exists()
     text = "".join(json.dumps(line, ensure_ascii=False, default=str, separators=(",", ":")) + "\n" for line in lines)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "ab") as file:
@@ -24,8 +23,7 @@ def append(folder: Path, lines: Iterable[dict[str, Any]], now: int) -> None:
         file.write(text.encode())
         file.flush()
         os.fsync(descriptor)
-    if is_new:
-        _fsync_folder(folder)
+    _fsync_folder(folder)  # also for a file that is there: who made it may have died before this
 
 
 def _fsync_folder(folder: Path) -> None:

@@ -12,8 +12,7 @@ from interlock.coordinator import locking, room
 from interlock.coordinator.locking import Acquisition
 from interlock.coordinator.snapshot import Snapshot
 from interlock.core.flow import Flow
-from interlock.model.changes import Change
-from interlock.model.limits import LimitRecord
+from interlock.model.limits import LimitRecord, LimitUseRecord
 from interlock.model.locks import Locks
 from interlock.model.records import CommandRecord
 
@@ -27,7 +26,7 @@ def acquire(
     snapshot: Snapshot,
     catalog: Catalog,
     now: int,
-) -> tuple[Acquisition, Sequence[Change]]:
+) -> tuple[Acquisition, Sequence[LimitUseRecord]]:
     """Both or neither; and what is to be removed with it, since it counts under those limits no more. Raises what the
     command's methods raise."""
     keys = room.keys_of(flow, row, command, db, limits, catalog)

@@ -3,7 +3,7 @@
 from math import inf
 from typing import Any
 
-from interlock.coordinator import auditing
+from interlock.coordinator.auditing import wish_of
 from interlock.coordinator.janitor import Round
 from interlock.coordinator.schedules import Schedules
 from interlock.coordinator.scheduling import alone
@@ -13,6 +13,7 @@ from interlock.model.changes import Change
 from interlock.model.refs import Ref
 from interlock.model.retention import DAY_S
 from interlock.model.text import require_storable
+from interlock.model.wishes import action
 
 
 class Cleaning(Schedules):
@@ -23,13 +24,21 @@ class Cleaning(Schedules):
         Raises Refused while that is being done already. Audited."""
         self._check_works()
         require_storable("who wishes it", by)
-        done = await self._supervision.janitor.clean(limit_s)
-        if by:
-            noted = auditing.action(
-                Action.RETENTION_RUN, by, self._clock.now_us(), Ref("retention", new_id()), after=done.to_json()
-            )
-            await self._engine.write(lambda snapshot, now: alone([Change(None, noted)], snapshot))
+        done = Round()
+        try:
+            await self._supervision.janitor.clean(limit_s, done)
+        except BaseException:
+            if done.removed or done.signals:
+                await self._note(by, done)
+            raise
+        await self._note(by, done)
         return done
+
+    async def _note(self, by: str, done: Round) -> None:
+        if by:
+            wish, subject = wish_of(by), Ref[Any]("retention", new_id())
+            noted = action(wish, Action.RETENTION_RUN, subject, self._clock.now_us(), after=done.to_json())
+            await self._engine.write(lambda snapshot, now: alone([Change(None, noted)], snapshot))
 
     def would_go(self) -> Round:
         """What retention would remove now, and what it keeps. Reads only."""

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from interlock.catalog import Unreadable
-from interlock.coordinator import recovery, settling
+from interlock.coordinator import auditing, recovery, settling
 from interlock.coordinator.accepting import submission
 from interlock.coordinator.job import Job
 from interlock.coordinator.submitting import Submitting
@@ -14,14 +14,13 @@ from interlock.core import cancelling, pausing
 from interlock.core.flow import Flow
 from interlock.core.settling import Settlement
 from interlock.ids import new_id
-from interlock.model.actions import Action, job_ref
+from interlock.model.actions import Action
 from interlock.model.decisions import Decision
 from interlock.model.errors import InvalidInput, Missing, Refused
 from interlock.model.locks import PRIORITY_MAX
 from interlock.model.records import JobRecord, TaskRecord
 from interlock.model.replacing import replace
-from interlock.model.states import TaskState
-from interlock.model.wishes import Wish, action, checked
+from interlock.model.wishes import Wish, checked
 from interlock.store.queries import jobs
 
 #: writes a wish into a flow, given the time; the tasks that nobody is to watch any more
@@ -86,15 +85,10 @@ class Controlling(Submitting):
         if abs(priority) > PRIORITY_MAX:
             raise InvalidInput(f"the priority {priority} is not between -{PRIORITY_MAX} and {PRIORITY_MAX}")
 
-        unsent: list[TaskRecord] = []
-
         def change(flow: Flow, wish: Wish, now: int) -> None:
             pausing.prioritize(flow, priority, wish, now)
-            unsent[:] = [task for task in flow.tasks.values() if task.state is TaskState.INITIALIZING]
 
         await self._steer(job_id, Action.JOB_PRIORITY, Wish(new_id(), by, reason), change)
-        for task in unsent:
-            self._supervision.acting.task_reranked(task, priority)
 
     async def set_visible(self, job_id: UUID, *, visible: bool, by: str, reason: str = "") -> None:
         """Whether lists show the job; it may have ended long ago."""
@@ -133,9 +127,8 @@ class Controlling(Submitting):
         def write(flow: Flow) -> None:
             before, now = _shown(flow, wish), self._clock.now_us()
             left[:] = change(flow, wish, now) or []
-            subject = job_ref(job_id)
             after = {**_shown(flow, wish), "target": wish.target and str(wish.target)}
-            flow.add_action(action(wish, what, subject, now, flow.job.correlation_id, before, after))
+            auditing.note(flow, wish, what, now, before=before, after=after)
 
         await self._engine.errand(job_id, write, lambda connection: recovery.load(connection, job_id), resumes=True)
         for task in left:

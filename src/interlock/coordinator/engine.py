@@ -19,7 +19,17 @@ from interlock.coordinator.running import run_of
 from interlock.coordinator.snapshot import Snapshot
 from interlock.coordinator.trials import CLAIMS_MAX, Trials
 from interlock.coordinator.waking import Waking
-from interlock.coordinator.work import Asked, Errand, Outcome, Outside, Slot, Work, never_sent, wants_action
+from interlock.coordinator.work import (
+    Asked,
+    Errand,
+    Outcome,
+    Outside,
+    Slot,
+    Work,
+    moves_in_line,
+    never_sent,
+    wants_action,
+)
 from interlock.coordinator.workers import OVERDUE_S, Workers
 from interlock.coordinator.writer import SETS_MAX, Owner, Writer
 from interlock.core import limiting, narration
@@ -28,7 +38,7 @@ from interlock.core.flow import Flow
 from interlock.core.lifecycle import examine_all
 from interlock.ids import new_id
 from interlock.model.errors import InterlockError, Refused
-from interlock.model.records import Severity, TaskRecord
+from interlock.model.records import JobRecord, Severity, TaskRecord
 from interlock.model.states import State, TaskState
 from interlock.store.database import Database
 
@@ -46,6 +56,9 @@ class Actor(Protocol):
 
     def task_stored(self, task: TaskRecord, term: int, *, fresh: bool, priority: int) -> None:
         """A task is to be sent, watched, or cleared; a fresh one was certainly never sent."""
+
+    def priority_stored(self, flow: Flow) -> None:
+        """The flow's tasks have another place in line."""
 
     def flow_stored(self, flow: Flow) -> None:
         """Something of the flow, at least its job's `events`, has changed."""
@@ -343,6 +356,8 @@ class Engine:
         for change in change_set.changes:
             if isinstance(change.new, TaskRecord) and wants_action(change):
                 self._actor.task_stored(change.new, flow.job.term, fresh=never_sent(change), priority=flow.job.priority)
+            elif isinstance(change.new, JobRecord) and moves_in_line(change):
+                self._actor.priority_stored(flow)
         self._waking.stored(flow, change_set.changes)
         for born in change_set.born:
             self._begin(born)

@@ -124,19 +124,17 @@ class HostWatch:
             self._to_do[task.id] = watched
         self._wake.set()
 
+    def move(self, task_id: UUID, rank: int) -> None:
+        """The task has another place among those that wait to be sent, if it does."""
+        if task_id in self._to_do:
+            self._to_do[task_id].rank = rank
+
     def leave(self, task_id: UUID) -> None:
         """The task is neither sent nor watched any more; a call that is under way is the last."""
         if self._to_do.pop(task_id, None) is None and self._running.pop(task_id, None) is None:
             self._left.add(task_id)
         self._backoff.forget(task_id)
         self._room.forget(task_id)
-
-    def rerank(self, task_id: UUID, rank: int) -> None:
-        """Its place among those that wait to be sent is another now."""
-        watched = self._to_do.get(task_id)
-        if watched is not None:
-            watched.rank = rank
-            self._wake.set()
 
     # the connection ---------------------------------------------------------------------------------
 
@@ -240,7 +238,7 @@ class HostWatch:
             if task.state in TO_CLEAR:
                 await self._clear(link, watched)
             else:
-                self._tell(task.flow_id, await starting.start(link, watched))
+                self._say(task, await starting.start(link, watched))
                 self._left.discard(task.id)
             self._heard()
         except NotNow as error:
@@ -250,7 +248,7 @@ class HostWatch:
             self._again(watched, error)
         except HostRefused as refused:
             self._heard()
-            self._tell(task.flow_id, starting.refused(watched, refused))
+            self._say(task, starting.refused(watched, refused))
         except asyncio.CancelledError:
             self._to_do.setdefault(task.id, watched)
             raise
@@ -284,7 +282,13 @@ class HostWatch:
             self._again(watched, error)
             return
         words = f"{type(error).__name__}: {error}"
-        self._tell(watched.task.flow_id, starting.refused(watched, HostRefused(0, words, Outcome.REFUSED)))
+        self._say(watched.task, starting.refused(watched, HostRefused(0, words, Outcome.REFUSED)))
+
+    def _say(self, task: TaskRecord, fact: Fact) -> None:
+        """What came of a call. A task that has ended with it may never come back: there is nothing to clear."""
+        if isinstance(fact, TaskEnded):
+            self._room.forget(task.id)
+        self._tell(task.flow_id, fact)
 
     async def _clear(self, link: HostLink, watched: Watched) -> None:
         task = watched.task

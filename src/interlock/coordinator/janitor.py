@@ -109,16 +109,16 @@ class Janitor:
             found.signals = len(stored.old_signals(connection, self._signals_before(now), SIGNALS_MAX))
         return found
 
-    async def clean(self, limit_s: float = inf) -> Round:
+    async def clean(self, limit_s: float = inf, done: Round | None = None) -> Round:
         """One round, of so many seconds at most. Raises Refused while another is under way, and OSError where the
-        archive cannot be written; what was erased so far is."""
+        archive cannot be written; what was erased so far is, and is counted in `done`."""
         if self._turn.locked():
             raise Refused("ended jobs are being removed already; look again in a while")
         async with self._turn:
-            return await self._clean(self._clock.monotonic_s() + limit_s)
+            return await self._clean(self._clock.monotonic_s() + limit_s, Round() if done is None else done)
 
-    async def _clean(self, until_s: float) -> Round:
-        done, place = Round(), None
+    async def _clean(self, until_s: float, done: Round) -> Round:
+        place: Place | None = None
         while True:
             page, wanted = await to_the_end(asyncio.to_thread(self._choose, place, done))  # it has a connection
             if not page:

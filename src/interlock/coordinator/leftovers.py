@@ -36,4 +36,5 @@ def clear(flow: Flow, leftover_id: UUID, by: str, reason: str, clock: Clock) -> 
         command_id=leftover.command_id, task_id=leftover.task_id,
     )  # fmt: skip
     before = {"job": str(flow.id), "reason": leftover.reason, "refs": [str(ref) for ref in leftover.refs]}
-    auditing.note(flow, Action.LEFTOVER_CLEAR, by, now, subject=leftover_ref(leftover_id), reason=reason, before=before)
+    wish, subject = auditing.wish_of(by, reason), leftover_ref(leftover_id)
+    auditing.note(flow, wish, Action.LEFTOVER_CLEAR, now, subject=subject, before=before)

@@ -61,7 +61,8 @@ class LimitSetting(Controlling):
     async def remove_limit(self, key: str, *, by: str, reason: str = "") -> None:
         """Whatever waits because of it goes on. Raises Missing where there is no such limit."""
         self._check_works()
-        wish, kept, world = checked(Wish(new_id(), by, reason)), self._limit_key(key), self._supervision.world
+        wish, world = checked(Wish(new_id(), by, reason)), self._supervision.world
+        kept = key if key in world.limits.now else self._limit_key(key)  # what it counts may be gone by now
         await self._in_turn(lambda: self._engine.write(lambda snapshot, now: _remove(kept, wish, world, snapshot, now)))
 
     def limits(self) -> list[LimitRecord]:

@@ -1,7 +1,7 @@
 """Who is to look again when there may be room under a limit. Kept in memory from what is stored; rows decide."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from uuid import UUID
 
 from interlock.clock import Clock
@@ -49,14 +49,17 @@ class LimitWaits:
             self._add(ticket)
             self._wake(ticket.flow_id, ticket.command_id)
 
-    def stored(self, changes: Iterable[Change]) -> None:
-        """These changes are committed: what ended, or is set otherwise, wakes those whose turn it may be."""
+    def stored(self, changes: Iterable[Change], uses: Collection[tuple[UUID, str]] = ()) -> None:
+        """These changes are committed: what ended, or is set otherwise, wakes those whose turn it may be. `uses` are
+        those of the flow, which has not been taken up where it was parked before a person ended it."""
         freed: dict[str, None] = {}
+        over: set[UUID] = set()
         for change in changes:
             old, new = change.old, change.new
             if isinstance(new, CommandRecord):
                 if new.state is State.ENDED:
                     freed |= dict.fromkeys(self._ended(new.id))
+                    over.add(new.id)
             elif isinstance(new, LimitUseRecord):
                 self._runs(new)
             elif isinstance(new, LimitTicketRecord):
@@ -69,6 +72,7 @@ class LimitWaits:
             elif isinstance(row := new or old, LimitRecord):
                 for ticket in list(self._lines.get(row.key, {}).values()):
                     self._wake(ticket.flow_id, ticket.command_id)
+        freed |= {key: None for command_id, key in uses if command_id in over}
         for key in freed:
             self._wake_first(key)
 

@@ -57,7 +57,8 @@ def signal(wanted: SignalRecord, snapshot: Snapshot) -> ChangeSet | None:
     flow.send_signal(wanted)
     subject = job_ref(wanted.job_id) if wanted.job_id is not None else wanted.about or Ref("signal", wanted.id)
     after = {"signal": str(wanted.id), "kind": wanted.kind, "data": json.loads(wanted.data_json)}
-    auditing.note(flow, Action.SIGNAL_SEND, wanted.by, wanted.accepted_at, subject=subject, after=after)
+    wish = auditing.wish_of(wanted.by)
+    auditing.note(flow, wish, Action.SIGNAL_SEND, wanted.accepted_at, subject=subject, after=after)
     return ChangeSet(flow, flow.changes(), set(), snapshot.reads, snapshot.link_reads, {})
 
 
@@ -109,7 +110,7 @@ def report(
         _log.error("monitor_raised", monitor=monitor, subject=str(subject), exc_info=error)
         words = f"monitor {monitor} raised {type(error).__name__}: {error}; nothing was written, see the log"
         raise Refused(words) from error
-    auditing.note(flow, Action.REPORT_TELL, by, now, subject=subject, after={"monitor": monitor})
+    auditing.note(flow, auditing.wish_of(by), Action.REPORT_TELL, now, subject=subject, after={"monitor": monitor})
     if not flow.is_changed:
         return None
     links, bumps = link_changes(flow, world.catalog)

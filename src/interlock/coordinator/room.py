@@ -15,7 +15,6 @@ from interlock.coordinator.snapshot import Snapshot
 from interlock.core import limiting, narration
 from interlock.core.flow import Flow
 from interlock.core.limiting import Standing
-from interlock.model.changes import Change
 from interlock.model.limits import OF_COMMAND, OF_KEY, LimitRecord, LimitTicketRecord, LimitUseRecord, of_host
 from interlock.model.records import CommandRecord
 from interlock.model.refs import Ref
@@ -57,7 +56,11 @@ def ask(
     now: int,
 ) -> Room:
     """Whether there is room under all of them. Where not, the change set has tickets for those that are full; where
-    there is, none: what then keeps it from starting must not keep others from the room."""
+    there is, none: what then keeps it from starting must not keep others from the room.
+
+    Who waits under several keeps its places until all have room, or it might never see room under all at once; not
+    where one of them lets none begin, nor where others may wait for what the flow has: they would wait in turn.
+    """
     found = Room()
     if keys:
         snapshot.needs_writer = True
@@ -68,6 +71,8 @@ def ask(
         flow.drop_limit_tickets(command.id)
         return found
     is_new = not any(id == command.id for id, _ in flow.limit_tickets)
+    if limiting.holds(flow) or any(standing.limit.at_most == 0 for standing in found.held_back):
+        flow.drop_limit_tickets(command.id, but={standing.limit.key for standing in found.held_back})
     for standing in found.held_back:
         ticket = replace(_ticket(flow, command, standing.limit.key, now), look_at=limiting.look_at(standing))
         if flow.limit_tickets.get((command.id, ticket.key)) != ticket:
@@ -83,9 +88,9 @@ def take(flow: Flow, command: CommandRecord, keys: Sequence[str], now: int) -> N
         flow.put_use(LimitUseRecord(command.id, key, flow.id, now))
 
 
-def stale(keys: Sequence[str], limits: Mapping[str, LimitRecord], snapshot: Snapshot, now: int) -> list[Change]:
-    """What is to be removed, since it counts no more."""
-    return [Change(use, None) for key in keys for use in snapshot.stale_uses(key, now - (limits[key].window_us or 0))]
+def stale(keys: Sequence[str], limits: Mapping[str, LimitRecord], snapshot: Snapshot, now: int) -> list[LimitUseRecord]:
+    """What is to be removed, since it counts no more; others that start in the same run find the same."""
+    return [use for key in keys for use in snapshot.stale_uses(key, now - (limits[key].window_us or 0))]
 
 
 def _look(

@@ -50,6 +50,7 @@ from interlock.core.planning import Author, Described
 from interlock.model.changes import Change
 from interlock.model.errors import Bug, Refused
 from interlock.model.failure import Failure
+from interlock.model.limits import LimitUseRecord
 from interlock.model.plan import Group, Plan, TaskWork
 from interlock.model.records import CommandRecord, Role, TaskRecord
 from interlock.model.states import Outcome, Phase
@@ -76,7 +77,7 @@ class Runner:
         self._snapshot = snapshot
         self._now = now
         self._limits = world.limits.now
-        self._stale: list[Change] = []
+        self._stale: dict[LimitUseRecord, None] = {}
         self._later: list[Fact] = []
         self._born: list[Flow] = []
         self._objects: dict[UUID, Command[Any]] = {}
@@ -143,7 +144,7 @@ class Runner:
         narration.roll_up(flow)
         flow.seal(self._now, claims=claims)
         links, bumps = link_changes(flow, self._world.catalog)
-        changes = flow.changes() + links + self._stale
+        changes = flow.changes() + links + [Change(use, None) for use in self._stale]
         for born in self._born:
             born.seal(self._now, claims=0)
             changes += born.changes()
@@ -231,7 +232,7 @@ class Runner:
             acquired, stale = beginning.acquire(
                 self._flow, command, subject, db, self._limits, self._snapshot, self._world.catalog, self._now
             )
-            self._stale += stale
+            self._stale |= dict.fromkeys(stale)
             is_waiting = acquired.is_waiting
             reasons = acquired.refusals + [refusal.message for refusal in subject.validate(db)]
         except Refused as error:

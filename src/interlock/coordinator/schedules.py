@@ -6,8 +6,8 @@ from typing import Any
 from uuid import UUID
 
 from interlock.command import Command
-from interlock.coordinator import auditing
 from interlock.coordinator.accepting import check_refs, submission, unique_refs
+from interlock.coordinator.auditing import wish_of
 from interlock.coordinator.change_set import ChangeSet
 from interlock.coordinator.limit_setting import LimitSetting
 from interlock.coordinator.scheduling import alone
@@ -18,9 +18,11 @@ from interlock.model.calendar import check_cron, moment_of, runs_after, zone_of
 from interlock.model.changes import Change
 from interlock.model.errors import InvalidInput, Missing, NameTaken, Refused
 from interlock.model.locks import PRIORITY_MAX
+from interlock.model.records import ActionRecord
 from interlock.model.replacing import replace
 from interlock.model.schedules import LATE_S, LATE_S_MAX, Missed, ScheduleRecord, schedule_ref
 from interlock.model.text import require_storable
+from interlock.model.wishes import NOTHING_SHOWN, Shown, Wish, action, checked
 from interlock.store.queries import schedules
 
 #: the longest name, and how many schedules there may be
@@ -83,12 +85,8 @@ class Schedules(LimitSetting):
             check_refs(snapshot, command, unique_refs(command))
             changes = [Change(None, row)]
             if user:
-                noted = auditing.action(
-                    Action.SCHEDULE_CREATE, user, now, schedule_ref(row.id), row.correlation_id,
-                    after={"name": name, "command": row.command, "parameters": json.loads(row.shown_json)}
-                    | timing(row),
-                )  # fmt: skip
-                changes.append(Change(None, noted))
+                after = {"name": name, "command": row.command, "parameters": json.loads(row.shown_json), **timing(row)}
+                changes.append(Change(None, _noted(wish_of(user), Action.SCHEDULE_CREATE, row, now, after=after)))
             return alone(changes, snapshot)
 
         await self._write(make)
@@ -164,19 +162,14 @@ class Schedules(LimitSetting):
 
     async def _change(self, which: str, what: Action, by: str, reason: str, change: Changed) -> None:
         self._check_works()
-        require_storable("who changes it", by)
-        require_storable("the reason", reason)
+        wish = checked(wish_of(by, reason))
         require_storable("the schedule's name", which)
-        if not by:
-            raise Refused("say who wishes it: an action without a name is nobody's")
 
         def make(snapshot: Snapshot, now: int) -> ChangeSet:
             row = _found(which, snapshot)
             after = change(row, now)
-            noted = auditing.action(
-                what, by, now, schedule_ref(row.id), row.correlation_id, reason=reason or None,
-                before={"name": row.name, **timing(row)}, after=None if after is None else timing(after),
-            )  # fmt: skip
+            shown = NOTHING_SHOWN if after is None else timing(after)
+            noted = _noted(wish, what, row, now, before={"name": row.name, **timing(row)}, after=shown)
             return alone([Change(row, after), Change(None, noted)], snapshot)
 
         await self._write(make)
@@ -192,6 +185,12 @@ def timing(row: ScheduleRecord) -> dict[str, Any]:
         "cron": row.cron, "zone": row.zone, "next_at": row.next_at, "missed": row.missed,
         "late_s_max": row.late_s_max, "priority": row.priority, "paused_by": row.paused_by,
     }  # fmt: skip
+
+
+def _noted(
+    wish: Wish, what: Action, row: ScheduleRecord, now: int, before: Shown = NOTHING_SHOWN, *, after: Shown
+) -> ActionRecord:
+    return action(wish, what, schedule_ref(row.id), now, row.correlation_id, before, after)
 
 
 def _found(which: str, snapshot: Snapshot) -> ScheduleRecord:

@@ -26,6 +26,7 @@ from interlock.model.calls import COMMANDS_MAX, NO_CONTEXT, AfterPolicy, CallOrd
 from interlock.model.errors import InvalidInput, Missing, Refused
 from interlock.model.records import CommandRecord
 from interlock.model.refs import Ref
+from interlock.model.text import require_storable
 from interlock.secrets import Keyring
 from interlock.store.database import Database
 from interlock.store.queries import entities, jobs
@@ -217,6 +218,7 @@ class Submitting:
 
     def named(self, text: str) -> Ref[Any]:
         """The entity that a person named TYPE:NAME or TYPE:ID. Raises InvalidInput, Missing."""
+        require_storable("the entity's name", text)
         kind, colon, name = text.partition(":")
         if not colon or kind not in self.catalog.entities:
             known = ", ".join(sorted(self.catalog.entities))
@@ -233,6 +235,7 @@ class Submitting:
     def subject(self, text: str) -> Ref[Any]:
         """What an action was done to, as a person named it: an entity as `named` takes it, or TYPE:ID of anything
         else, also of what is gone. Raises InvalidInput, Missing."""
+        require_storable("the subject", text)
         kind, _, name = text.partition(":")
         if kind not in self.catalog.entities:
             try:

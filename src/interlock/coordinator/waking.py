@@ -51,7 +51,7 @@ class Waking:
             if isinstance(change.new, CommandRecord) and change.new.retry_at is not None:
                 self._retries.later(change.new)
         self._lock_waits.stored(changes)
-        self._limit_waits.stored(changes)
+        self._limit_waits.stored(changes, flow.uses)
         self._entity_waits.stored(changes)
         self._waits.stored(changes)
         self._deadlines.stored(flow, changes)

@@ -14,7 +14,7 @@ from interlock.coordinator.snapshot import Snapshot
 from interlock.core.facts import Fact
 from interlock.core.flow import Flow
 from interlock.model.changes import Change
-from interlock.model.records import TaskRecord
+from interlock.model.records import JobRecord, TaskRecord
 from interlock.model.states import TaskState
 
 #: writes that are not the consequence of a fact: a claim, or the engine's own complaint about a flow
@@ -114,6 +114,12 @@ def wants_action(change: Change) -> bool:
 
 def _what_counts(task: TaskRecord) -> tuple[object, ...]:
     return task.state, task.incarnation, task.stopping
+
+
+def moves_in_line(change: Change) -> bool:
+    """Whether a stored job has another priority than it had."""
+    old, new = change.old, change.new
+    return isinstance(old, JobRecord) and isinstance(new, JobRecord) and old.priority != new.priority
 
 
 def never_sent(change: Change) -> bool:

@@ -5,7 +5,7 @@ to store, `committed` makes it the new ground. The database stays the truth: a f
 loaded at will.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -174,10 +174,10 @@ class Flow:
     def put_limit_ticket(self, row: LimitTicketRecord) -> None:
         self._put(self.limit_tickets, (row.command_id, row.key), row)
 
-    def drop_limit_tickets(self, command_id: UUID) -> None:
-        """The command waits for no limit's room any more."""
-        for key in [key for key in self.limit_tickets if key[0] == command_id]:
-            self._put(self.limit_tickets, key, None)
+    def drop_limit_tickets(self, command_id: UUID, but: Collection[str] = ()) -> None:
+        """The command waits for no limit's room any more, or for that of these keys only."""
+        for at in [at for at in self.limit_tickets if at[0] == command_id and at[1] not in but]:
+            self._put(self.limit_tickets, at, None)
 
     def put_snapshot(self, row: SnapshotRecord) -> None:
         self._put(self.snapshots, (row.command_id, row.ref), row)

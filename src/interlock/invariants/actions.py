@@ -64,15 +64,19 @@ def _not_told(connection: Connection) -> Iterator[str]:
     since = connection.scalar(select(_head.c.since)) or 0
     told = select(_action.c.by, _action.c.correlation_id).where(_action.c.correlation_id.is_not(None))
     begun = tuple_(_job.c.user, _job.c.correlation_id).in_(told.where(_action.c.what.in_(_BEGINS)))
-    query = select(_job.c.id, _job.c.user).where(_job.c.user != "", _job.c.started_at > since, ~begun)
+    before = _job.alias()  # what a job from before there were actions begins has its user and correlation id too
+    former = select(before.c.user, before.c.correlation_id).where(before.c.started_at <= since)
+    followed = tuple_(_job.c.user, _job.c.correlation_id).in_(former)
+    untold = (_job.c.user != "", _job.c.started_at > since, ~begun, ~followed)
+    query = select(_job.c.id, _job.c.user).where(*untold)
     for id, user in connection.execute(query):
         yield f"job {id} was submitted by {user}, of which no action tells"
     by_person = (_event.c.user != "", _event.c.kind != "job_accepted", _event.c.at > since)
-    untold = ~tuple_(_event.c.user, _event.c.correlation_id).in_(told)
-    events = select(_event.c.flow_id, _event.c.seq, _event.c.kind, _event.c.user).where(*by_person, untold)
+    unknown = ~tuple_(_event.c.user, _event.c.correlation_id).in_(told)
+    events = select(_event.c.flow_id, _event.c.seq, _event.c.kind, _event.c.user).where(*by_person, unknown)
     for flow, seq, kind, user in connection.execute(events):
         yield f"event {seq} of job {flow} ({kind}) names {user}, of whom no action tells"
     for table, person, at, by_what in _NAMED:
-        untold = ~tuple_(person, table.c.correlation_id).in_(told.where(_action.c.what.in_(by_what)))
-        for id, who in connection.execute(select(table.c.id, person).where(person != "", at > since, untold)):
+        unknown = ~tuple_(person, table.c.correlation_id).in_(told.where(_action.c.what.in_(by_what)))
+        for id, who in connection.execute(select(table.c.id, person).where(person != "", at > since, unknown)):
             yield f"{table.name} {id}: {person.name} is {who}, and no action tells of it"

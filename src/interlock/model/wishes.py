@@ -10,8 +10,11 @@ from interlock.model.actions import Action
 from interlock.model.errors import Refused
 from interlock.model.records import ActionRecord
 from interlock.model.refs import Ref
-from interlock.model.text import require_storable
+from interlock.model.text import legible, require_storable
 
+#: JSON that `before` and `after` are made of
+Shown = Mapping[str, Any]
+NOTHING_SHOWN: Shown = {}
 #: the longest reason
 REASON_MAX = 1000
 
@@ -47,17 +50,17 @@ def action(
     what: Action,
     subject: Ref[Any],
     now: int,
-    correlation_id: str | None,
-    before: Mapping[str, Any],
-    after: Mapping[str, Any],
+    correlation_id: str | None = None,
+    before: Shown = NOTHING_SHOWN,
+    after: Shown = NOTHING_SHOWN,
 ) -> ActionRecord:
     """The wish as it is recorded: of what was and what is, only what differs."""
     changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
 
-    def text(values: Mapping[str, Any]) -> str | None:
+    def text(values: Shown) -> str | None:
         shown = {name: values[name] for name in changed if values.get(name) is not None}
-        return json.dumps(shown, ensure_ascii=False, sort_keys=True) if shown else None
+        return json.dumps(shown, sort_keys=True) if shown else None
 
     return ActionRecord(
-        wish.id, now, wish.by, what, subject, correlation_id, wish.reason or None, text(before), text(after)
+        wish.id, now, wish.by, what, subject, correlation_id, legible(wish.reason) or None, text(before), text(after)
     )

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from interlock.model.errors import Missing
 from interlock.model.locks import PRIORITY_MAX
 from interlock.model.schedules import LATE_S, LATE_S_MAX, Missed
+from interlock.model.text import require_storable
 from interlock.rest import errors
 from interlock.rest.bodies import CORRELATION_ID, Body, read
 from interlock.rest.contract import Coordinating
@@ -81,6 +82,7 @@ def router(coordinator: Coordinating, reading: Reading, user: str) -> APIRouter:
     routes = APIRouter(prefix="/schedules")
 
     async def shown(which: str, status: int = 200) -> Response:
+        require_storable("the schedule's name", which)
         found = await reading(schedules.one, which)
         if found is None:
             raise Missing(f"there is no schedule {which!r}; `interlock schedule list` lists them")

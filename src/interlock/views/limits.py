@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
 from interlock.model.states import State
 from interlock.store.tables import command_entities, limit_tickets, limit_uses, limits
@@ -22,12 +22,21 @@ def page(connection: Connection, now: int) -> Json:
 def of_job(connection: Connection, job_id: UUID, now: int) -> list[Json]:
     """What of a job limits hold back: which command, by which limit, how full that is, and its place in the line,
     which counts from 1."""
+    return _held_back(connection, limit_tickets.c.flow_id == job_id, now)
+
+
+def of_command(connection: Connection, command_id: UUID, now: int) -> list[Json]:
+    """As `of_job`, of one command alone: a job may have many that wait."""
+    return _held_back(connection, limit_tickets.c.command_id == command_id, now)
+
+
+def _held_back(connection: Connection, which: ColumnElement[bool], now: int) -> list[Json]:
     ticket = limit_tickets.c
     query = (
         select(limit_tickets, limits, command_entities.c.title)
         .join(limits, limits.c.key == ticket.key)
         .join(command_entities, command_entities.c.id == ticket.command_id)
-        .where(ticket.flow_id == job_id)
+        .where(which)
         .order_by(ticket.rank, ticket.command_id, ticket.key)
         .limit(PAGE_MAX)
     )

@@ -12,6 +12,8 @@ from interlock.store.tables import async_tasks, command_entities, entity_locks, 
 #: where a page of ended jobs begins: the end and the id of the last of the page before
 Place = tuple[int, UUID]
 
+_unfinished = select(job.c.id).where(job.c.ended_at.is_(None))
+
 
 def ended_before(connection: Connection, before: int, after: Place | None, limit: int) -> list[EndedJob]:
     """The jobs that ended before a time, the longest ended first, beyond a place."""
@@ -53,14 +55,14 @@ def _ended(connection: Connection, query: Select[tuple[object, ...]]) -> list[En
 
 def referred_to(connection: Connection) -> set[UUID]:
     """The jobs after which something that has not ended comes, or for whose ends it waits."""
-    formers = connection.scalars(select(job_formers.c.former_id).where(job_formers.c.result.is_(None)))
+    awaited = select(job_formers.c.former_id).where(job_formers.c.result.is_(None))
+    formers = connection.scalars(awaited.where(job_formers.c.flow_id.in_(_unfinished)))
     return {*formers, *(id for text in _open_waits(connection) if (id := wait_of(text).job) is not None)}
 
 
 def _open_waits(connection: Connection) -> Iterator[str]:
     task = async_tasks
-    unfinished = select(job.c.id).where(job.c.ended_at.is_(None))
-    is_open = and_(task.c.flow_id.in_(unfinished), task.c.outcome.is_(None), task.c.wait_json.is_not(None))
+    is_open = and_(task.c.flow_id.in_(_unfinished), task.c.outcome.is_(None), task.c.wait_json.is_not(None))
     return iter(connection.scalars(select(task.c.wait_json).where(is_open)).all())
 
 

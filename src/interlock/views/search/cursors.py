@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from interlock.model.errors import InvalidInput
+from interlock.model.text import is_storable
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,19 @@ def read(text: str, of: str) -> Cursor:
         digest, key, id, now = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
         key = UUID(key["id"]) if isinstance(key, dict) else key
         id = UUID(id) if isinstance(id, str) else id
-        sound = isinstance(key, (str, int, UUID)) and isinstance(id, (int, UUID)) and isinstance(now, int)
+        sound = isinstance(id, (int, UUID)) and isinstance(now, int) and all(map(_is_storable, (key, id, now)))
     except (ValueError, TypeError, KeyError, RecursionError):
         sound, digest = False, None
     if not sound or digest != _digest(of):
         raise InvalidInput("this cursor belongs to another query; ask without it for the first page")
     return Cursor((key, id), now)
+
+
+def _is_storable(value: object) -> bool:
+    """Whether a row can hold it; nobody but us writes cursors, but anybody may send what looks like one."""
+    if isinstance(value, str):
+        return is_storable(value)
+    return isinstance(value, UUID) or (isinstance(value, int) and abs(value) < 1 << 62)
 
 
 def _digest(of: str) -> str:

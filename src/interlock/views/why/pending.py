@@ -82,16 +82,16 @@ def _retry(scene: Scene, command: CommandRecord) -> Answer | None:
 
 def _limit(scene: Scene, command: CommandRecord) -> Answer | None:
     """The first of its limits under which there is no room, or others come before."""
-    for each in limits.of_job(scene.connection, command.flow_id, scene.now):
-        if each["command_id"] == str(command.id):
-            limit = each["limit"]
-            full = f"{limit['running']} of at most {limit['at_most']} run" if limit["at_most"] is not None else ""
-            if limit["starts_max"] is not None:
-                full += ", " if full else ""
-                full += f"{limit['recent']} of at most {limit['starts_max']} started within {limit['window_s']:g} s"
-            words = f"waits for room under the limit {limit['key']}: {full}; it is number {each['place']} in the line"
-            return Answer(Kind.LIMIT, words, command.created_at)
-    return None
+    found = limits.of_command(scene.connection, command.id, scene.now)
+    if not found:
+        return None
+    limit = found[0]["limit"]
+    full = f"{limit['running']} of at most {limit['at_most']} run" if limit["at_most"] is not None else ""
+    if limit["starts_max"] is not None:
+        full += ", " if full else ""
+        full += f"{limit['recent']} of at most {limit['starts_max']} started within {limit['window_s']:g} s"
+    words = f"waits for room under the limit {limit['key']}: {full}; it is number {found[0]['place']} in the line"
+    return Answer(Kind.LIMIT, words, command.created_at)
 
 
 def _lock(scene: Scene, command: CommandRecord) -> Answer | None:
