@@ -209,9 +209,11 @@ class Lives(RuleBasedStateMachine):
                 assert task.outcome is not None or task.stopping is not None
 
     def _is_spared(self, command: CommandRecord) -> bool:
-        """A cancel lets go on what has reached a point of no return."""
-        within = [command, *self.play.flow.children_of(command.id, Role.FORWARD)]
-        return any(row.options.no_return for row in within) or any(map(self._is_spared, within[1:]))
+        """A cancel lets go on what has reached a point of no return, and that of which only ends are still to come."""
+        children = self.play.flow.children_of(command.id, Role.FORWARD)
+        if any(row.options.no_return for row in (command, *children)) or any(map(self._is_spared, children)):
+            return True
+        return all(row.state in (State.COMPENSATING, State.FINALIZING, State.ENDED) for row in children)
 
     @invariant()
     def what_was_stopped_and_failed_says_so_first(self) -> None:
@@ -334,6 +336,7 @@ class Lives(RuleBasedStateMachine):
             ref
             for task in flow.tasks.values()
             if task.is_mutating and task.outcome in (Outcome.LOST, Outcome.UNKNOWN)
+            if flow.leftovers[task.id].cleared_at is None
             for ref in task.refs
         }
         assert feared & self.play.locked <= {lock.ref for lock in locks} <= feared
