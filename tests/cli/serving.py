@@ -7,6 +7,7 @@ from pathlib import Path
 
 from interlock.rest.api import create_app
 from interlock.rest.serving import listen, serve
+from tests.databases import new_file
 from tests.rest.fake import CATALOG, FakeCoordinator
 from tests.views import picture
 
@@ -18,7 +19,7 @@ class Server:
 
     def __init__(self, folder: Path) -> None:
         self.socket = folder / "s"
-        self.database = picture.paint(f"sqlite:///{folder / 'state.db'}")
+        self.database = picture.paint(new_file(folder / "state.db"))
         self.coordinator: FakeCoordinator
         self._loop: asyncio.AbstractEventLoop
         self._stop: asyncio.Event

@@ -35,6 +35,7 @@ from interlock.coordinator.watched import Patience
 from interlock.core.facts import CommandOverdue
 from interlock.invariants.checking import check
 from interlock.vdsm import BLANK_ID, ImageDelete, SdmMerge, StorageDomainCreate, Subchain, VolumeGetInfo
+from tests.databases import new_file
 
 T = TypeVar("T")
 
@@ -159,6 +160,8 @@ class Driven:
     def __init__(self, folder: Path, tls_dir: Path | None = None, *, plain_hosts: bool = True) -> None:
         self.plain_hosts = plain_hosts
         self.path = folder / "state.db"
+        if not self.path.exists():  # the second in one folder goes on where the first has ended
+            new_file(self.path)
         self.tls_dir = tls_dir
         self.coordinator: Coordinator
         self.node: Ref[Node]

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from structlog.testing import capture_logs
 
 from interlock.rest.api import create_app
+from tests.databases import new_file
 from tests.rest.fake import CATALOG, FakeCoordinator
 from tests.views import picture
 
@@ -23,7 +24,7 @@ def logged() -> Iterator[list[MutableMapping[str, Any]]]:
 
 @pytest.fixture
 async def coordinator(tmp_path: Path) -> AsyncIterator[FakeCoordinator]:
-    with picture.paint(f"sqlite:///{tmp_path / 'state.db'}") as database:
+    with picture.paint(new_file(tmp_path / "state.db")) as database:
         yield FakeCoordinator(database)
 
 

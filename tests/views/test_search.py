@@ -77,7 +77,7 @@ def test_a_query_finds_what_it_means(
     chance = random.Random(5)
     answered = refused = 0
     with database.reader() as connection:
-        for _ in range(50):
+        for _ in range(60):
             text, holds, listed = crowd.query(chance)
             try:
                 got = all_ids(connection, text, chance.choice([1, 3, 50]))
@@ -86,7 +86,7 @@ def test_a_query_finds_what_it_means(
                 continue
             answered += 1
             assert got == listed([job for job in made if holds(job)]), text
-    assert answered > 30
+    assert answered > 20
     assert refused > 5
 
 
