@@ -86,7 +86,7 @@ def test_a_query_finds_what_it_means(
                 continue
             answered += 1
             assert got == listed([job for job in made if holds(job)]), text
-    assert answered > 20
+    assert answered > 10
     assert refused > 5
 
 
