@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -339,11 +340,17 @@ def test_a_client_loads_neither_coordinator_nor_database() -> None:
 
 def test_ctrl_c_leaves_the_job_running_and_says_how_to_come_back(server: Server, tmp_path: Path) -> None:
     arguments = [sys.executable, "-m", "interlock.cli", "--socket", str(server.socket), "job", "watch", JOB]
+    # what a shell has started in the background ignores Ctrl-C, and so would what it starts
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watching:
+        signal.signal(signal.SIGINT, former)
         assert watching.stdout is not None
         assert watching.stdout.readline() == "100% VALIDATING FINISHED\n"
-        watching.send_signal(2)
-        _, err = watching.communicate(timeout=WAIT_S)
+        watching.send_signal(signal.SIGINT)
+        try:
+            _, err = watching.communicate(timeout=WAIT_S)
+        finally:
+            watching.kill()
     assert watching.returncode == 5
     assert err.splitlines() == [
         f"interlock: job {JOB} goes on; come back with `interlock --socket {server.socket} job watch {JOB}`"
