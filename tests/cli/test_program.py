@@ -340,10 +340,7 @@ def test_a_client_loads_neither_coordinator_nor_database() -> None:
 
 def test_ctrl_c_leaves_the_job_running_and_says_how_to_come_back(server: Server, tmp_path: Path) -> None:
     arguments = [sys.executable, "-m", "interlock.cli", "--socket", str(server.socket), "job", "watch", JOB]
-    # what a shell has started in the background ignores Ctrl-C, and so would what it starts
-    former = signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watching:
-        signal.signal(signal.SIGINT, former)
         assert watching.stdout is not None
         assert watching.stdout.readline() == "100% VALIDATING FINISHED\n"
         watching.send_signal(signal.SIGINT)

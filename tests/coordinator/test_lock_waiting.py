@@ -226,6 +226,7 @@ async def test_a_flow_that_holds_locks_passes_those_who_hold_none(scratch: Scrat
         assert ran == ["c0", "c1", "both"]
 
 
+@pytest.mark.parametrize("scratch", ["sqlite", pytest.param("postgresql", marks=pytest.mark.long)], indirect=True)
 async def test_500_jobs_on_20_disks_all_end_and_nobody_shares_what_one_has_alone(
     scratch: Scratch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -28,7 +28,7 @@ def site(scratch: Scratch, tmp_path: Path) -> Iterator[Site]:
         yield site
 
 
-@pytest.mark.parametrize("scratch", [pytest.param("sqlite", marks=pytest.mark.long), "postgresql"], indirect=True)
+@pytest.mark.long
 def test_create_template_survives_sigkill_at_every_commit_and_host_call(site: Site) -> None:
     operation = CreateTemplate(site)
     hits = loop.recorded(site, operation)
