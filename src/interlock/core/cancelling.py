@@ -34,13 +34,13 @@ def cancel(flow: Flow, wish: Wish, now: int) -> None:
     words = wish.words(f"{found.title} was cancelled")
     flow.add_event(now, "cancel_accepted", words, Severity.WARNING, user=wish.by, command_id=found.id)
     spared = [each for each in below(flow, found) if fates.goes_on(each) is not None]
-    for each in [each for each in spared if each.state is State.EXECUTING and each.stopping is None][:_NAMED_MAX]:
+    going_on = [each for each in spared if each.state is State.EXECUTING and each.stopping is None]
+    for each in going_on[:_NAMED_MAX]:
         told = f"{each.title} goes on: {fates.goes_on(each)}"
         flow.add_event(now, "cancel_too_late", told, Severity.WARNING, command_id=each.id)
     stopping.stop(flow, found, wish.words("cancelled"), now, wish.by, {each.id for each in spared})
-    for each in [each for each in below(flow, found) if each.attention is not None and each.result is None][
-        :_NAMED_MAX
-    ]:
+    parked = [each for each in below(flow, found) if each.attention is not None and each.result is None]
+    for each in parked[:_NAMED_MAX]:
         told = f"{each.title} ends only when a person has seen to it: {each.attention}"
         flow.add_event(now, "cancel_waits", told, Severity.WARNING, command_id=each.id)
 

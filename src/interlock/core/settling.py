@@ -5,11 +5,10 @@ Who forces an end says what is true, so nothing is run, restored or undone; a le
 should. Tasks that may still run are made leftovers by name, or keep the command from being forced (hard case 28).
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from uuid import UUID
 
-from interlock.core import asking, leaving, narration, tasks
+from interlock.core import asking, cancelling, leaving, narration, tasks
 from interlock.core.ending import to_undo
 from interlock.core.facts import TaskEnded
 from interlock.core.flow import Flow
@@ -120,7 +119,7 @@ def _force(flow: Flow, command: CommandRecord, settlement: Settlement, now: int)
     is_success = settlement.decision is Decision.FORCE_SUCCESS
     if is_success:
         _check_may_succeed(command)
-    below = [each for each in _subtree(flow, command) if each.state is not State.ENDED]
+    below = [each for each in cancelling.below(flow, command) if each.state is not State.ENDED]
     ids = {each.id for each in below}
     unfinished = [task for task in flow.tasks.values() if task.outcome is None and task.command_id in ids]
     left = [task for task in unfinished if task.wait_json is None]  # a wait runs nowhere
@@ -159,18 +158,6 @@ def _may_run(command: CommandRecord, left: list[TaskRecord]) -> str:
         f"tasks of {command.title} may still run: {named}{more}; wait for their end, or leave them: "
         "each then becomes a leftover, which refuses what it may touch"
     )
-
-
-def _subtree(flow: Flow, command: CommandRecord) -> Iterator[CommandRecord]:
-    """The command, then all below it, in whichever phase they were planned; parents come first."""
-    below: dict[UUID | None, list[CommandRecord]] = {}
-    for each in flow.commands.values():
-        below.setdefault(each.parent_id, []).append(each)
-    stack = [command]
-    while stack:
-        each = stack.pop()
-        yield each
-        stack += below.get(each.id, ())
 
 
 def _leave(flow: Flow, command: CommandRecord, ended: list[CommandRecord], now: int) -> None:
