@@ -223,8 +223,7 @@ class Engine:
             count = 1 if slot.careful else self._facts_max
             facts = slot.take(count)
         run = run_of(slot, facts, asked, self._world, self._clock)
-        is_for_writer = slot.conflicts > CONFLICTS_MAX or bool(slot.flow.limit_tickets)
-        work = Work(slot, facts, asked, run, in_writer=is_for_writer)
+        work = Work(slot, facts, asked, run, in_writer=slot.conflicts > CONFLICTS_MAX)
         if work.in_writer:
             self.writer.put(work)
         else:

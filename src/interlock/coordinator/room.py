@@ -12,7 +12,7 @@ from interlock.catalog import Catalog
 from interlock.command import Command, Reader
 from interlock.coordinator import circling
 from interlock.coordinator.snapshot import Snapshot
-from interlock.core import limiting, narration
+from interlock.core import limiting, narration, turns
 from interlock.core.flow import Flow
 from interlock.core.limiting import Standing
 from interlock.model.limits import OF_COMMAND, OF_KEY, LimitRecord, LimitTicketRecord, LimitUseRecord, of_host
@@ -39,8 +39,8 @@ def keys_of(
     catalog: Catalog,
 ) -> list[str]:
     """The configured limits that hold for a command. Raises what its `limited_by` raises."""
-    if not limits or not limiting.is_limited(flow, row):
-        return []
+    if not limits or turns.mends(flow, row):
+        return []  # what undoes or ends is never held back
     keys = [f"{OF_COMMAND}{row.name}"]
     if any(not key.startswith(OF_COMMAND) for key in limits):
         keys += [_key(each, catalog) for each in command.limited_by(db)]

@@ -7,7 +7,7 @@ from uuid import UUID
 from interlock.core.flow import Flow
 from interlock.model.limits import LimitRecord
 from interlock.model.locks import AGEING_US
-from interlock.model.records import CommandRecord, Role
+from interlock.model.records import CommandRecord
 from interlock.model.replacing import replace
 from interlock.model.states import State
 
@@ -68,16 +68,6 @@ def rerank(flow: Flow, priority: int) -> None:
     """What waits for room has its place in line by that priority."""
     for ticket in list(flow.limit_tickets.values()):
         flow.put_limit_ticket(replace(ticket, rank=ticket.since - priority * AGEING_US))
-
-
-def is_limited(flow: Flow, command: CommandRecord) -> bool:
-    """Whether limits hold for it: not for what undoes or ends, nor for anything below that."""
-    above: CommandRecord | None = command
-    while above is not None:
-        if above.role is not Role.FORWARD:
-            return False
-        above = None if above.parent_id is None else flow.commands[above.parent_id]
-    return True
 
 
 def lineage(flow: Flow, command: CommandRecord) -> list[UUID]:
