@@ -163,7 +163,7 @@ class Janitor:
         """Archives and erases them, then rests; how many were erased. The size of the next batch follows the time."""
         seen = {job.id: job.changed_at for job in jobs}
         if self._archive_dir is not None:
-            await asyncio.to_thread(self._archive, self._archive_dir, list(seen))
+            await to_the_end(asyncio.to_thread(self._archive, self._archive_dir, list(seen)))
         began_s, erased = self._clock.monotonic_s(), list[UUID]()
 
         def make(snapshot: Snapshot, now: int) -> ChangeSet | None:
