@@ -42,11 +42,10 @@ def jobs(connection: Connection, since: str, *, limit: int = 100) -> Json:
     after = tuple_(literal(number, job.c.change_no.type), literal(id, job.c.id.type))
     order = [job.c.change_no, job.c.id]
     found = records(connection, JobRecord, here > after, order_by=order, limit=limit)
-    shown = [
-        {**summary, "visible": record.visible}
-        for summary, record in zip(summaries(connection, found), found, strict=True)
-    ]
-    return {"jobs": shown, "next": cursor_at(found[-1].change_no, found[-1].id) if found else since}
+    return {
+        "jobs": summaries(connection, found),
+        "next": cursor_at(found[-1].change_no, found[-1].id) if found else since,
+    }
 
 
 def events(connection: Connection, after: int, *, limit: int = 100) -> Json:
