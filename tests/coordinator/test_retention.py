@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from interlock import CallOrder, Command, Coordinator, Plan, Refused, Tx, end_of, part, signal
 from interlock.coordinator import archive, janitor
 from interlock.coordinator.settings import Settings
-from interlock.model.errors import Missing
+from interlock.model.errors import Missing, NotArchived
 from interlock.model.retention import DAY_S, Retention
 from interlock.store import tables
 from interlock.store.erasing import PARTS
@@ -189,7 +189,7 @@ async def test_an_archive_that_cannot_be_written_keeps_every_job(scratch: Scratc
     async with opened(scratch, clock=clock, settings=replace(SETTINGS, archive_dir=tmp_path / "file")) as coordinator:
         ids = await ended(coordinator, Call())
         clock.pass_s(8 * DAY)
-        with pytest.raises(OSError, match="file"):
+        with pytest.raises(NotArchived, match=r"file cannot be written .*its jobs are kept; look at"):
             await coordinator.clean()
         assert left(coordinator) == set(ids)
 

@@ -11,7 +11,7 @@ import pytest
 from fastapi import FastAPI
 
 from interlock.model.decisions import Decision
-from interlock.model.errors import Bug, InvalidInput, KeyReused, Locked, Missing, NotOwner, Refused
+from interlock.model.errors import Bug, InvalidInput, KeyReused, Locked, Missing, NotArchived, NotOwner, Refused
 from interlock.rest.bodies import BODY_SIZE_MAX
 from tests.rest.fake import FakeCoordinator, Job
 from tests.views import picture
@@ -171,6 +171,7 @@ async def test_a_decision_that_is_not_clear_is_refused(
             {"error": "refused", "reasons": ["it is up", "stop it"], "job_id": str(picture.FAILED_JOB)},
         ),
         (NotOwner("taken over"), 503, {"error": "unavailable", "reasons": ["taken over"]}),
+        (NotArchived("no room"), 503, {"error": "not_archived", "reasons": ["no room"]}),
     ],
 )
 async def test_refusals_carry_all_reasons(

@@ -10,9 +10,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from interlock.model.errors import NotArchived
+
 
 def append(folder: Path, lines: Iterable[dict[str, Any]], now: int) -> None:
-    """Adds lines to the file of the day, durably. Raises OSError."""
+    """Adds lines to the file of the day, durably. Raises NotArchived."""
+    try:
+        _append(folder, lines, now)
+    except OSError as error:
+        words = "its jobs are kept; look at the folder's rights and at the disk"
+        raise NotArchived(f"the archive {folder} cannot be written ({error.strerror or error}); {words}") from error
+
+
+def _append(folder: Path, lines: Iterable[dict[str, Any]], now: int) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / datetime.fromtimestamp(now / 1e6, UTC).strftime("%Y-%m-%d.jsonl")
     text = "".join(json.dumps(line, ensure_ascii=False, default=str, separators=(",", ":")) + "\n" for line in lines)

@@ -110,7 +110,7 @@ class Janitor:
         return found
 
     async def clean(self, limit_s: float = inf, done: Round | None = None) -> Round:
-        """One round, of so many seconds at most. Raises Refused while another is under way, and OSError where the
+        """One round, of so many seconds at most. Raises Refused while another is under way, and NotArchived where the
         archive cannot be written; what was erased so far is, and is counted in `done`."""
         if self._turn.locked():
             raise Refused("ended jobs are being removed already; look again in a while")

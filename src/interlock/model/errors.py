@@ -6,6 +6,7 @@ InterlockError
 ├── HostFailed   the world's
 ├── NotOwner     this engine lost its database to another
 ├── DatabaseLost the database server cannot be used at present
+├── NotArchived  the archive cannot be written at present
 └── Bug          ours
 """
 
@@ -60,6 +61,10 @@ class NotOwner(InterlockError):
 
 class DatabaseLost(InterlockError):
     """The database server does not answer, or has ended this session; try again when it is back."""
+
+
+class NotArchived(InterlockError):
+    """What was to be archived before it is removed cannot be written, and is kept."""
 
 
 class Bug(InterlockError):

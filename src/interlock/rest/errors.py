@@ -18,6 +18,7 @@ from interlock.model.errors import (
     Missing,
     NameTaken,
     NotAllowed,
+    NotArchived,
     NotOwner,
     Refused,
 )
@@ -37,6 +38,7 @@ ANSWERS: dict[type[Exception], tuple[int, str]] = {
     HostFailed: (502, "host_failed"),
     NotOwner: (503, "unavailable"),
     DatabaseLost: (503, "unavailable"),
+    NotArchived: (503, "not_archived"),
 }
 _OF_STATUS = {404: "not_found", 405: "method_not_allowed"}
 
