@@ -95,7 +95,7 @@ def _sqlite(folder: Path | None) -> Iterator[tuple[str, Callable[[int], int]]]:
 
 @contextmanager
 def _postgresql() -> Iterator[tuple[str, Callable[[int], int]]]:
-    server = PostgresServer()
+    server = PostgresServer("autovacuum=on", "shared_buffers=512MB")
     server.start()
 
     def multiply(many: int) -> int:

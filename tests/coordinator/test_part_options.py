@@ -13,6 +13,7 @@ from interlock import (
     Coordinator,
     Local,
     Plan,
+    Refused,
     Result,
     Retry,
     Tx,
@@ -65,6 +66,13 @@ class Act(Command[None], name="act"):
         return part(local("act", name=f"undo {self.name}"))
 
 
+class Choosy(Command[None], name="choosy"):
+    """Refuses only when it is carried out."""
+
+    def execute(self, db: Tx) -> Plan:
+        raise Refused("not today; come tomorrow")
+
+
 class Planned(Command[None], name="planned"):
     """Whatever plan the test has chosen."""
 
@@ -88,6 +96,7 @@ PLANS: dict[str, Plan] = {
     "bounded": parallel(*acts(*(f"p{n}" for n in range(9))), at_most=2),
     "bounded tasks": parallel(*(part(local("act", name=f"p{n}")) for n in range(9)), at_most=2),
     "stopped": parallel(*acts("a", "b", "c"), at_most=1, stop_on_failure=True),
+    "stopped at once": parallel(part(Choosy()), *acts("a", "b"), stop_on_failure=True),
     "no return": sequence(*acts("a"), *acts("b", no_return=True), *acts("c", "d")),
     "tasks in turn": sequence(*(part(local("act", name=name)) for name in "abc")),
     "by key": parallel(part(Act(name="c"), after=["a", "b"]), *acts("b", after="a"), *acts("a")),
@@ -99,7 +108,7 @@ PLANS: dict[str, Plan] = {
     ),
     "gate": first_of(sequence(*acts("a"), part(local("gate")), parallel(*acts("b", "c"), at_most=1)), *acts("d")),
 }
-CATALOG = (Act, Planned, Local("act", act, repeatable=True))
+CATALOG = (Act, Choosy, Planned, Local("act", act, repeatable=True))
 
 
 async def run(scratch: Scratch, which: str, *failing: str) -> tuple[Any, dict[str, Any]]:
@@ -128,6 +137,13 @@ async def test_the_first_that_succeeds_is_enough_and_what_follows_goes_on(scratc
     assert seen["steps"] == [
         ("A", StepStatus.FAILED), ("B", StepStatus.FINISHED), ("C", StepStatus.NOT_STARTED), ("Z", StepStatus.FINISHED),
     ]  # fmt: skip
+
+
+async def test_parts_that_a_refused_one_stopped_were_begun_all_the_same(scratch: Scratch) -> None:
+    failure, seen = await run(scratch, "stopped at once")
+    assert "not today; come tomorrow" in str(failure)
+    assert ran == []
+    assert [row.result for row in seen["commands"] if row.name == "act"] == [Result.CANCELLED] * 2
 
 
 async def test_when_all_alternatives_fail_each_says_why(scratch: Scratch) -> None:

@@ -179,10 +179,13 @@ class Engine:
             given_up(slot)
         return done
 
-    def write(self, make: Callable[[Snapshot, int], ChangeSet | None]) -> "asyncio.Future[None]":
+    def write(
+        self, make: Callable[[Snapshot, int], ChangeSet | None], *, in_writer: bool = False
+    ) -> "asyncio.Future[None]":
         """Writes what belongs to no flow under way, given a snapshot and the time; resolves after the commit, fails
-        with what `make` raises."""
+        with what `make` raises. With `in_writer` it is made there at once, where else it would be made twice."""
         slot = Slot(Flow(new_id()), outside=Outside(make, self._loop.create_future()))
+        slot.conflicts = CONFLICTS_MAX + 1 if in_writer else 0
         self._slots[slot.flow.id] = slot
         self._schedule(slot)
         if self._stopped:

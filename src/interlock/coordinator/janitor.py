@@ -170,7 +170,7 @@ class Janitor:
             erased[:] = self._still(snapshot, seen, now)
             return _nothing(snapshot, jobs=erased) if erased else None
 
-        await self._engine.write(make)
+        await self._engine.write(make, in_writer=True)
         took_s = self._clock.monotonic_s() - began_s
         self._size = min(BATCH_MAX, self._size * 2) if took_s < BATCH_S else max(BATCH_MIN, self._size // 2)
         await asyncio.sleep(max(PAUSE_S_MIN, REST * took_s))

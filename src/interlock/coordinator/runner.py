@@ -53,7 +53,7 @@ from interlock.model.failure import Failure
 from interlock.model.limits import LimitUseRecord
 from interlock.model.plan import Group, Plan, TaskWork
 from interlock.model.records import CommandRecord, Role, TaskRecord
-from interlock.model.states import Outcome, Phase
+from interlock.model.states import Outcome, Phase, State
 from interlock.model.text import legible
 from interlock.secrets import dump_sealed
 from interlock.steps import Steps
@@ -215,8 +215,8 @@ class Runner:
         for id in ids:
             if id in refused:
                 due += self._decide(StartRefused(id, refused[id]))
-            elif id in waiting:
-                continue
+            elif id in waiting or self._flow.commands[id].state is not State.PENDING:
+                continue  # those before it may have ended it: all of a group that stops on a failure
             elif self._flow.rows_changed > ROWS_MAX:
                 self._later.append(Examine(id))
             else:

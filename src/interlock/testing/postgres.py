@@ -32,9 +32,11 @@ class NoPostgres(Exception):
 
 
 class PostgresServer:
-    """Runs from `start` to `stop`. The role `interlock` owns what it creates, and is no superuser."""
+    """Runs from `start` to `stop`, with settings beside those for tests. The role `interlock` owns what it creates,
+    and is no superuser."""
 
-    def __init__(self) -> None:
+    def __init__(self, *settings: str) -> None:
+        self._settings = (*_SETTINGS, *settings)
         self._programs = programs()
         memory = _MEMORY if os.access(_MEMORY, os.W_OK) else None
         self.folder = Path(tempfile.mkdtemp(prefix="interlock-pg-", dir=memory))
@@ -54,7 +56,7 @@ class PostgresServer:
                 "initdb", "--pgdata", str(data), "--username=root_of_all", "--auth=trust", "--encoding=UTF8",
                 "--locale=C.UTF-8", "--no-sync", "--no-instructions", "--wal-segsize=1",
             )  # fmt: skip
-        options = [f"-cunix_socket_directories={self.folder}", *(f"-c{setting}" for setting in _SETTINGS)]
+        options = [f"-cunix_socket_directories={self.folder}", *(f"-c{setting}" for setting in self._settings)]
         with log.open("ab") as output:
             self._server = subprocess.Popen(
                 self._command("postgres", "-D", str(data), *options, die_with_us=True),
