@@ -1,6 +1,7 @@
 """Submitting: typed results, refusals, idempotency keys, correlation ids."""
 
 import asyncio
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -322,3 +323,38 @@ async def test_what_no_database_can_hold_is_refused_or_shown_in_escapes(
         with pytest.raises(InvalidInput, match="there is no disk named"):
             await coordinator.submit_input("disk.work", {"disk": word})
         assert await add_disk(coordinator, "after")
+
+
+class RemoveDisk(Command[None], name="disk.remove"):
+    """Removes a disk."""
+
+    disk: Ref[Disk]
+
+    def execute(self, db: Tx) -> Plan:
+        db.remove(self.disk)
+        return parallel()
+
+
+async def test_what_was_asked_again_was_refused_because_it_had_been_done(scratch: Scratch) -> None:
+    """The client did not hear that the disk was removed, and asks again, by its name and under its key."""
+    async with opened(scratch, RemoveDisk) as coordinator:
+        await add_disk(coordinator, "d")
+        asked: Any = {"name": "disk.remove", "parameters": {"disk": "d"}, "idempotency_key": "k"}
+        first = await coordinator.submit_input(**asked)
+        await first.result(WAIT_S)
+        again = await coordinator.submit_input(**asked)
+        assert (again.id, again.repeated) == (first.id, True)
+        await add_disk(coordinator, "d")  # another one of that name
+        assert (await coordinator.submit_input(**asked)).id == first.id
+        with pytest.raises(KeyReused):
+            await coordinator.submit_input(
+                "disk.remove", {"disk": str((await add_disk(coordinator, "e")).id)}, idempotency_key="k"
+            )
+        call: Any = {
+            "wanted": [("disk.remove", {"disk": "d"}, None), ("disk.remove", {"disk": "e"}, None)],
+            "idempotency_key": "two",
+        }
+        both = await coordinator.submit_all_input(**call)
+        for each in both:
+            await each.result(WAIT_S)
+        assert [each.id for each in await coordinator.submit_all_input(**call)] == [each.id for each in both]

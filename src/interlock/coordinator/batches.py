@@ -23,6 +23,11 @@ class RepeatedCall(Repeated):
         self.job_ids = tuple(job_ids)
 
 
+def key_of(idempotency_key: str | None, number: int) -> str | None:
+    """The key of one command of a call."""
+    return None if idempotency_key is None else f"{idempotency_key}/{number}"
+
+
 def in_order(submissions: Sequence[Submission], order: CallOrder) -> list[Submission]:
     """As parts of one call: each after the one before, where they are to follow one another."""
     call = f" of {len(submissions)} {order}"

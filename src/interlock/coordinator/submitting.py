@@ -16,6 +16,7 @@ from interlock.coordinator.accepting import Repeated, Submission, submission
 from interlock.coordinator.change_set import ChangeSet
 from interlock.coordinator.engine import Engine
 from interlock.coordinator.job import Job
+from interlock.coordinator.naming import names_of
 from interlock.coordinator.preview import Preview, Previews
 from interlock.coordinator.settings import Settings
 from interlock.coordinator.snapshot import Snapshot
@@ -135,7 +136,7 @@ class Submitting:
         after_policy: AfterPolicy = AfterPolicy.SUCCEEDED,
     ) -> Job[Any]:
         """As `submit`, from what a person wrote: names are resolved wherever a ref is asked for."""
-        command = self._from_input(name, parameters, version)
+        command = self._from_input(name, parameters, version, idempotency_key)
         return await self.submit(
             command, correlation_id=correlation_id, idempotency_key=idempotency_key, user=user, priority=priority,
             timeout_s=timeout_s, ask=ask, wait_for_locks=wait_for_locks, after=after, after_policy=after_policy,
@@ -162,7 +163,7 @@ class Submitting:
         wanted = [
             submission(
                 self.catalog, command, correlation_id=correlation_id, user=user, priority=priority, context=context,
-                idempotency_key=None if idempotency_key is None else f"{idempotency_key}/{number}",
+                idempotency_key=batches.key_of(idempotency_key, number),
             )
             for number, command in enumerate(commands)
         ]  # fmt: skip
@@ -195,7 +196,10 @@ class Submitting:
         priority: int = 0,
     ) -> list[Job[Any]]:
         """As `submit_all`, from what a person wrote: names, parameters, versions."""
-        commands = [self._from_input(name, parameters, version) for name, parameters, version in wanted]
+        commands = [
+            self._from_input(name, parameters, version, batches.key_of(idempotency_key, number))
+            for number, (name, parameters, version) in enumerate(wanted)
+        ]
         return await self.submit_all(
             commands, order=order, correlation_id=correlation_id, idempotency_key=idempotency_key, user=user,
             priority=priority,
@@ -244,13 +248,11 @@ class Submitting:
                 pass
         return self.named(text)
 
-    def _from_input(self, name: str, parameters: Mapping[str, Any], version: int | None) -> Command[Any]:
+    def _from_input(
+        self, name: str, parameters: Mapping[str, Any], version: int | None, idempotency_key: str | None = None
+    ) -> Command[Any]:
         with self.reading() as connection:
-
-            def resolve(entity_type: str, entity_name: str) -> UUID | None:
-                found = entities.by_name(connection, entity_type, entity_name)
-                return found.ref.id if found is not None else None
-
+            resolve = names_of(connection, idempotency_key)
             return self.catalog.from_input(name, parameters, version=version, resolve=resolve)
 
     def _id_of(self, entity_type: str, entity_name: str) -> UUID | None:

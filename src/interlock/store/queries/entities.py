@@ -1,7 +1,8 @@
 """Entities: by ref, by name, by what they refer to. Read in every phase, hence by compiled SQL throughout."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Connection, bindparam, literal_column, select, update
 
@@ -10,6 +11,7 @@ from interlock.model.refs import Ref
 from interlock.model.text import is_storable
 from interlock.store import tables
 from interlock.store.queries.by_ref import as_id, rows_by_ref
+from interlock.store.queries.rows import pieces
 from interlock.store.statements import execute, execute_many
 
 _entities, _links = tables.entities, tables.entity_refs
@@ -55,6 +57,19 @@ def by_name(connection: Connection, type: str, name: str) -> EntityRecord | None
         return None
     rows = execute(connection, _BY_NAME, {"kind": type, "called": name})
     return _entity(rows[0]) if rows else None
+
+
+def named_among(connection: Connection, type: str, name: str, ids: Collection[UUID]) -> UUID | None:
+    """The one of these entities that is of that type and has that name, or had it when it was removed."""
+    if not (is_storable(type) and is_storable(name)):
+        return None
+    for table in (tables.entities, tables.former_entities):
+        called = select(table.c.id).where(table.c.type == type, table.c.name == name)
+        for piece in pieces(ids):
+            found: UUID | None = connection.scalar(called.where(table.c.id.in_(piece)))
+            if found is not None:
+                return found
+    return None
 
 
 def referring(connection: Connection, type: str, field: str, target: Ref[Any]) -> list[EntityRecord]:
