@@ -8,6 +8,9 @@ from interlock.testing.site import Site, wait_for
 from interlock.tour.checks import Checks
 from interlock.tour.disks import Disks
 
+#: at this rate a copy takes minutes
+SLOW_RATE = 256 << 10
+
 
 def control(site: Site, checks: Checks, say: Callable[[str], None], size: str, data_bytes: int) -> None:
     """On a site with host h1 and storage domain sd1; leaves a VM web2 and a template of it."""
@@ -16,6 +19,8 @@ def control(site: Site, checks: Checks, say: Callable[[str], None], size: str, d
     disks = Disks(site, "web2_disk")
     disks.fill(data_bytes)
     before = set(site.images())
+    usual_rate = site.copy_rate_bytes_per_s
+    _begin_agent_again(site, SLOW_RATE)  # so that the copy is under way however slow the machine is
     copies = site.run("run", "template.create", "name=silver", "vm=web2").strip()
     waits = site.run("run", "vm.remove", "vm=web2", "--wait-for-locks").strip()
     why = site.run("job", "why", waits)
@@ -28,6 +33,7 @@ def control(site: Site, checks: Checks, say: Callable[[str], None], size: str, d
     checks.that("the exit code says cancelled", code == 2)
     checks.that("what waited was cancelled as well", site.json("job", "show", waits)["result"] == "CANCELLED")
     checks.that("the images are those of before", set(site.images()) == before)
+    _begin_agent_again(site, usual_rate)
 
     say("A disk's file is missing: the copy of that disk fails, the job asks, and the other copies are kept")
     aside = disks.files[1].with_suffix(".aside")
@@ -55,6 +61,13 @@ def control(site: Site, checks: Checks, say: Callable[[str], None], size: str, d
     checks.that("the search finds the two, in their order", found == [copies, waits])
     code = site.follow("jobs", "stauts = failed", to=sys.stdout)
     checks.that("a mistake is pointed at", code == 64)
+
+
+def _begin_agent_again(site: Site, copy_rate_bytes_per_s: int | None) -> None:
+    """Kills the host's agent, and starts one that copies so fast."""
+    site.kill_agent()
+    site.copy_rate_bytes_per_s = copy_rate_bytes_per_s
+    site.start_agent()
 
 
 def _asking(site: Site, job_id: str) -> dict[str, Any] | None:
