@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted((ROOT / "src" / "interlock").rglob("*.py"))
 PYTHON_FILES = sorted(
-    path for folder in ("src", "tests", "bench", "examples") for path in (ROOT / folder).rglob("*.py")
+    path for folder in ("src", "tests", "bench", "planted", "examples") for path in (ROOT / folder).rglob("*.py")
 )
 NAMES_THAT_SAY_NOTHING = {"utils", "util", "common", "helpers", "base", "misc"}
 MODULE_LINES_MAX = 400

@@ -3,7 +3,8 @@
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from uuid import UUID
 
 NewId = Callable[[], UUID]
@@ -13,6 +14,8 @@ _PAGE_BYTES = 4096
 _lock = threading.Lock()
 _last = 0
 _page = b""
+_now_ns: Callable[[], int] = time.time_ns
+_draw: Callable[[int], bytes] = os.urandom
 
 
 def _forget_page() -> None:
@@ -29,14 +32,26 @@ def new_id() -> UUID:
     global _last, _page
     with _lock:
         if len(_page) < 10:
-            _page = os.urandom(_PAGE_BYTES)
+            _page = _draw(_PAGE_BYTES)
         random, _page = _page[:10], _page[10:]
-        candidate = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(random, "big")
+        candidate = (_now_ns() // 1_000_000) << 80 | int.from_bytes(random, "big")
         candidate = candidate & ~(0xF << 76) & ~(0x3 << 62) | 0x7 << 76 | 0x2 << 62
         if candidate <= _last:  # same millisecond, or the clock went back
             candidate = _successor(_last)
         _last = candidate
         return UUID(int=candidate)
+
+
+@contextmanager
+def drawn_from(now_ns: Callable[[], int], draw: Callable[[int], bytes]) -> Iterator[None]:
+    """While it lasts, ids are made of that time and those bytes: for simulators, where the same seed gives the same."""
+    global _now_ns, _draw, _last, _page
+    former = _now_ns, _draw, _last, _page
+    _now_ns, _draw, _last, _page = now_ns, draw, 0, b""
+    try:
+        yield
+    finally:
+        _now_ns, _draw, _last, _page = former
 
 
 def _successor(value: int) -> int:

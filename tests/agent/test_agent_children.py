@@ -80,6 +80,7 @@ async def test_a_command_whose_shim_alone_was_killed_still_runs(host: Host) -> N
     host.children.forget("t")
 
 
+@pytest.mark.hard_case(8)
 async def test_a_child_judged_dead_before_it_took_its_lock_does_nothing_when_it_wakes(
     host: Host, tmp_path: Path
 ) -> None:
@@ -100,6 +101,7 @@ async def test_a_child_judged_dead_before_it_took_its_lock_does_nothing_when_it_
     host.children.forget("t")
 
 
+@pytest.mark.hard_case(8)
 async def test_a_marked_child_never_begins(host: Host, tmp_path: Path) -> None:
     job = tmp_path / "jobs" / "t" / "c"
     job.mkdir(parents=True)
@@ -111,6 +113,7 @@ async def test_a_marked_child_never_begins(host: Host, tmp_path: Path) -> None:
     host.children.forget("t")
 
 
+@pytest.mark.hard_case(8)
 async def test_another_process_with_the_same_number_is_not_killed(host: Host, tmp_path: Path) -> None:
     bystander = await asyncio.create_subprocess_exec("sleep", "600")
     job = tmp_path / "jobs" / "t" / "c"
@@ -182,6 +185,7 @@ async def test_an_orphan_that_cannot_be_ended_does_not_end_the_agent(
     }
 
 
+@pytest.mark.hard_case(8)
 @pytest.mark.parametrize(("is_direct", "cache"), [(True, "none"), (False, "writeback")])
 def test_a_copy_that_succeeded_is_on_the_disk_also_where_there_is_no_direct_io(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_direct: bool, cache: str

@@ -22,7 +22,7 @@ from interlock.agent.records import Entry, HostTask
 from interlock.agent.task_machine import Inner
 from interlock.agent.tasks.table import TaskTable
 from interlock.ids import new_id
-from tests.agent.forgetful_files import Contents, ForgetfulFiles, Views
+from interlock.sim.forgetful_files import Contents, ForgetfulFiles, Views
 
 FOLDER = Path("/state")
 FILE = FOLDER / "journal"
@@ -154,6 +154,7 @@ async def test_a_reopened_journal_keeps_its_incarnation_and_grows_on(tmp_path: P
     assert len(incarnations) == 1
 
 
+@pytest.mark.hard_case(3)
 async def test_a_lost_journal_is_another_incarnation(tmp_path: Path) -> None:
     incarnations = []
     for _ in range(2):
@@ -342,6 +343,7 @@ async def test_a_caller_that_gives_up_takes_nothing_from_the_others() -> None:
     await journal.close()
 
 
+@pytest.mark.hard_case(8)
 async def test_a_failed_fsync_ends_the_process_before_any_answer() -> None:
     reasons: list[str] = []
 

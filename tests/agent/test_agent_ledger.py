@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -66,6 +67,7 @@ def test_the_shorter_entries_say_the_same_and_are_bounded(entries: list[Entry]) 
         assert sum(not is_time_ordered(id_) for id_ in remembered) <= 3
 
 
+@pytest.mark.hard_case(2)
 @given(st.lists(ENTRIES, max_size=40))
 def test_every_id_that_was_ever_closed_stays_refused_or_was_started(entries: list[Entry]) -> None:
     ledger = folded(entries)

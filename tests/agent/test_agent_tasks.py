@@ -20,9 +20,9 @@ from interlock.agent.task_machine import Inner
 from interlock.agent.tasks.children import Children
 from interlock.agent.tasks.intake import TASKS_MAX, Bounds
 from interlock.agent.tasks.steps import Program, Step, StepKind, Work
+from interlock.sim.forgetful_files import ForgetfulFiles
 from interlock.verbs import Code, ImageDelete, TaskStatus
 from tests.agent.asked import POOL, WAIT_S, Asked, asked, fresh, headers, with_setting
-from tests.agent.forgetful_files import ForgetfulFiles
 from tests.agent.held_files import HeldFiles
 from tests.agent.leaving import left
 from tests.agent.processes import until
@@ -139,6 +139,7 @@ async def test_a_term_older_than_the_flows_highest_is_refused_and_starts_nothing
     assert script.log == ["a", "a"]
 
 
+@pytest.mark.hard_case(1)
 async def test_the_term_of_a_call_that_was_refused_survives_a_crash(tmp_path: Path) -> None:
     script, files, flow = Script(), ForgetfulFiles(), fresh()
     setting = with_setting(programs=programs(script.step("a")), bounds=Bounds(unfinished_max=0))
@@ -171,6 +172,7 @@ async def test_headers_that_make_no_sense_are_refused(tmp_path: Path, bad: tuple
 # forbidOrGet
 
 
+@pytest.mark.hard_case(1)
 async def test_an_unknown_id_is_closed_to_older_terms_and_open_to_newer_ones(tmp_path: Path) -> None:
     script, flow, task_id = Script(), fresh(), fresh()
     setting = with_setting(programs=programs(script.step("a")))
@@ -312,6 +314,7 @@ async def test_an_undoing_that_fails_does_not_keep_the_others_from_running(tmp_p
         assert script.log == ["a", "b", "c", "undo c", "undo b", "undo a"]
 
 
+@pytest.mark.hard_case(2)
 async def test_a_task_is_cleared_when_done_and_its_id_is_used_up(tmp_path: Path) -> None:
     script, params = Script(), delete(fresh())
     script.hold("a")
@@ -405,6 +408,7 @@ async def test_a_synchronous_call_that_is_made_again_while_its_task_is_cleared_i
         assert (await again)[0] == Code.TASK_CLEARED
 
 
+@pytest.mark.hard_case(2)
 async def test_an_id_older_than_the_oldest_remembered_tombstone_is_refused(tmp_path: Path) -> None:
     script = Script()
     setting = with_setting(programs=programs(script.step("a")), ledger=lambda: Ledger(closed_max=2))
@@ -507,6 +511,7 @@ async def test_a_task_that_this_agent_cannot_read_ends_with_its_process(tmp_path
     child.judge()
 
 
+@pytest.mark.hard_case(8)
 async def test_a_failed_fsync_of_an_image_ends_the_agent_and_the_task_is_carried_on_by_the_next(
     tmp_path: Path,
 ) -> None:
@@ -545,6 +550,7 @@ async def crashed_inside(folder: Path, script: Script, setting: Any, step: str) 
     return task_id
 
 
+@pytest.mark.hard_case(7)
 @pytest.mark.parametrize(
     ("kind", "is_held", "again", "result"),
     [
@@ -567,6 +573,7 @@ async def test_a_crash_in_the_middle_of_each_kind_of_step(
     assert script.log == ["a", "b", *again]
 
 
+@pytest.mark.hard_case(7)
 async def test_a_crash_in_the_middle_of_undoing_runs_the_rest_of_it(tmp_path: Path) -> None:
     script = Script(fails={"b": failing(200, "broken")})
     script.hold("undo a")
@@ -620,6 +627,7 @@ async def test_a_task_that_waited_is_carried_out_after_a_restart(tmp_path: Path)
     assert script.log == ["a", "a", "a"]
 
 
+@pytest.mark.hard_case(4)
 async def test_until_recovery_is_over_no_question_about_tasks_is_answered(tmp_path: Path) -> None:
     script = Script()
     setting = with_setting(programs=programs(script.step("a")))

@@ -65,6 +65,7 @@ def http(status: str, body: bytes) -> bytes:
     return head.encode() + body
 
 
+@pytest.mark.hard_case(17)
 def test_a_lost_answer_is_asked_for_again_under_the_same_key(raw: RawServer, interlock: Interlock) -> None:
     raw.answers = [b"", http("200 OK", b'{"job_id": "j1", "repeated": true}')]
     ran = interlock("run", "vm.remove", "vm=web1")

@@ -262,6 +262,7 @@ async def test_a_wait_is_cancelled(scratch: Scratch) -> None:
         assert [each.outcome for each in tasks(coordinator, waits.id)] == [Outcome.STOPPED]
 
 
+@pytest.mark.hard_case(28)
 async def test_a_cancel_that_would_change_nothing_is_refused_with_the_reason(scratch: Scratch) -> None:
     gate = Gate()
     async with opened(scratch, *MEMBERS, gate=gate) as coordinator:
@@ -342,6 +343,7 @@ async def test_what_was_spared_is_no_lost_cancel_where_its_point_of_no_return_fa
         assert await ended(coordinator, id) is Result.CANCELLED
 
 
+@pytest.mark.hard_case(28)
 async def test_a_success_that_was_on_its_way_counts_and_says_that_the_cancel_came_too_late(scratch: Scratch) -> None:
     gate = Gate()
     async with opened(scratch, *MEMBERS, gate=gate) as coordinator:
@@ -378,6 +380,7 @@ async def test_what_mends_a_failure_is_not_cancelled_but_can_be_forced(scratch: 
         assert {each.task_id for each in leftovers(coordinator, id)} == {None, abandoned.id}
 
 
+@pytest.mark.hard_case(28)
 async def test_a_forced_cancel_abandons_what_does_not_answer_and_leaves_it(scratch: Scratch) -> None:
     stubborn = asyncio.Event()
 
@@ -449,6 +452,7 @@ async def test_a_coroutine_that_is_abandoned_is_cancelled_all_the_same(scratch: 
         assert [task.outcome for task in tasks(coordinator, job.id)] == [Outcome.UNKNOWN]
 
 
+@pytest.mark.hard_case(16)
 @pytest.mark.parametrize("scratch", ["sqlite"], indirect=True)  # a live server's database cannot be copied
 @pytest.mark.parametrize("force", [False, True])
 async def test_a_cancel_is_kept_or_never_happened_wherever_the_engine_dies(

@@ -91,6 +91,7 @@ met: list[UUID] = []
 MEMBERS = (Shrink, MakeSmall, Meet, Met, WaitingWork)
 
 
+@pytest.mark.hard_case(23)
 async def test_it_begins_when_all_have_succeeded_and_is_validated_only_then(scratch: Scratch) -> None:
     gate = Gate()
     async with opened(scratch, *MEMBERS, gate=gate) as coordinator:
@@ -182,6 +183,7 @@ async def test_a_job_that_waits_for_one_that_comes_after_it_fails_and_names_the_
         await last.result(WAIT_S)
 
 
+@pytest.mark.hard_case(23)
 @pytest.mark.parametrize("lock_comes_first", [False, True])
 async def test_a_circle_through_a_lock_is_found_whichever_of_the_two_closes_it(
     scratch: Scratch, lock_comes_first: bool

@@ -4,6 +4,8 @@ import asyncio
 from typing import Any
 from uuid import UUID
 
+import pytest
+
 from interlock import Command, Coordinator
 from interlock.model.errors import Refused
 from interlock.views import changed
@@ -55,6 +57,7 @@ async def submit_some(coordinator: Coordinator, count: int) -> None:
     await asyncio.gather(*(one(number) for number in range(count)))
 
 
+@pytest.mark.hard_case(18)
 async def test_a_client_misses_no_change_of_any_job(scratch: Scratch) -> None:
     async with opened(scratch) as coordinator:
         follower, stop = Follower(coordinator), asyncio.Event()
@@ -71,6 +74,7 @@ async def test_a_client_misses_no_change_of_any_job(scratch: Scratch) -> None:
         assert follower.numbers == numbers
 
 
+@pytest.mark.hard_case(18)
 async def test_numbers_never_go_back(scratch: Scratch) -> None:
     """Not even where the job with the greatest has been deleted before a restart."""
     async with opened(scratch) as coordinator:

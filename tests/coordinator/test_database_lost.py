@@ -73,6 +73,7 @@ async def test_an_idle_engine_notices_that_it_lost_its_session(
         await work.result(WAIT_S)
 
 
+@pytest.mark.hard_case(11)
 async def test_a_session_from_which_nothing_is_heard_is_ended_and_its_lock_is_free(
     scratch: databases.Scratch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -87,6 +88,7 @@ async def test_a_session_from_which_nothing_is_heard_is_ended_and_its_lock_is_fr
     second.close()
 
 
+@pytest.mark.hard_case(11)
 async def test_who_lost_its_session_to_another_engine_stops(scratch: databases.Scratch) -> None:
     async with opened(scratch) as coordinator:
         await add_disk(coordinator)
@@ -132,6 +134,7 @@ async def test_a_server_that_crashes_and_comes_back_is_waited_for(scratch: datab
         assert [task.answer_json for task in tasks(coordinator, work.id)] == ['"through"']
 
 
+@pytest.mark.hard_case(12)
 async def test_a_connection_lost_in_the_commit_itself(
     scratch: databases.Scratch, monkeypatch: pytest.MonkeyPatch
 ) -> None:

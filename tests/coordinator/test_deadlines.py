@@ -338,6 +338,7 @@ def test_what_is_stopped_before_its_first_step_is_over_too() -> None:
 # clocks and crashes -----------------------------------------------------------------------------------
 
 
+@pytest.mark.hard_case(27)
 @pytest.mark.parametrize("by_us", [2 * HOUR_US, -2 * HOUR_US])
 async def test_a_wall_clock_that_jumps_passes_no_deadline(scratch: Scratch, by_us: int) -> None:
     gate, clock = Gate(), Jumping()
@@ -352,6 +353,7 @@ async def test_a_wall_clock_that_jumps_passes_no_deadline(scratch: Scratch, by_u
         await job.result(WAIT_S)
 
 
+@pytest.mark.hard_case(27)
 @pytest.mark.parametrize("by_us", [10 * HOUR_US, -10 * HOUR_US])
 async def test_the_time_in_which_no_engine_ran_is_not_counted(scratch: Scratch, by_us: int) -> None:
     gate = Gate()
@@ -374,6 +376,7 @@ async def test_the_time_in_which_no_engine_ran_is_not_counted(scratch: Scratch, 
         await coordinator.wait_ended(job.id, WAIT_S)
 
 
+@pytest.mark.hard_case(27)
 async def test_what_time_was_left_is_counted_by_the_next_engine(scratch: Scratch) -> None:
     gate = Gate()
     async with opened(scratch, gate=gate) as coordinator:

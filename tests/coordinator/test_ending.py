@@ -85,6 +85,7 @@ async def test_an_end_phase_that_raises_is_tried_again_until_it_tells_the_truth(
         assert (root.attempts, root.attention, disk(coordinator, ref).size) == (3, None, 77)
 
 
+@pytest.mark.hard_case(20)
 async def test_after_five_failures_a_person_is_asked_and_a_restart_tries_again(scratch: Scratch) -> None:
     global raises
     raises = 7
@@ -163,6 +164,7 @@ async def test_a_failed_command_puts_back_what_it_wrote(scratch: Scratch) -> Non
             assert connection.scalar(select(func.count()).select_from(tables.business_entity_snapshot)) == 0
 
 
+@pytest.mark.hard_case(22)
 async def test_what_others_changed_since_stays_and_is_reported(scratch: Scratch) -> None:
     gate = Gate()
     async with opened(scratch, Spoil, Edit, failing(gate)) as coordinator:
@@ -183,6 +185,7 @@ async def test_what_others_changed_since_stays_and_is_reported(scratch: Scratch)
         ]
 
 
+@pytest.mark.hard_case(22)
 async def test_a_removed_entity_whose_name_was_taken_is_not_put_back_and_the_flow_ends(scratch: Scratch) -> None:
     gate = Gate()
     async with opened(scratch, Spoil, failing(gate)) as coordinator:

@@ -43,6 +43,7 @@ from tests.coordinator.support import (
 from tests.databases import Scratch
 
 
+@pytest.mark.hard_case(11)
 async def test_an_engine_whose_row_was_taken_over_writes_nothing_more(scratch: Scratch) -> None:
     gate = Gate()
     async with opened(scratch, gate=gate) as coordinator:
@@ -65,6 +66,7 @@ async def test_an_engine_whose_row_was_taken_over_writes_nothing_more(scratch: S
         assert before == after
 
 
+@pytest.mark.hard_case(12)
 async def test_after_an_error_of_the_commit_a_new_engine_starts_from_the_rows(
     scratch: Scratch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -87,6 +89,7 @@ async def test_after_an_error_of_the_commit_a_new_engine_starts_from_the_rows(
         await add_disk(coordinator, "unlucky")
 
 
+@pytest.mark.hard_case(12)
 async def test_a_commit_that_succeeded_though_it_raised_is_found_in_the_rows(
     scratch: Scratch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,6 +140,7 @@ class Login(Command[str], name="login"):
         return self.password.reveal()[:3]
 
 
+@pytest.mark.hard_case(32)
 async def test_secrets_are_shown_nowhere_and_sealed_at_rest(
     scratch: Scratch, logs: list[MutableMapping[str, Any]]
 ) -> None:
@@ -170,6 +174,7 @@ class Change(Command[None], name="login.change"):
         return part(local("change", password=self.password))
 
 
+@pytest.mark.hard_case(32)
 async def test_a_secret_reaches_a_function_and_is_sealed_on_the_way(scratch: Scratch) -> None:
     told: list[Secret[str]] = []
     async with opened(scratch, Change, Local("change", lambda password: told.append(password))) as coordinator:
@@ -181,6 +186,7 @@ async def test_a_secret_reaches_a_function_and_is_sealed_on_the_way(scratch: Scr
     assert b"hunter2" not in scratch.all_bytes()
 
 
+@pytest.mark.hard_case(32)
 async def test_a_missing_key_file_is_for_a_person_to_bring_back(scratch: Scratch) -> None:
     gate = Gate()
     async with opened(scratch, Login, gate=gate) as coordinator:

@@ -161,6 +161,7 @@ async def test_the_end_of_a_job_is_waited_for_also_across_a_restart(scratch: Scr
         assert (await coordinator.wait_ended(after.id, WAIT_S)).value_json == "8"
 
 
+@pytest.mark.hard_case(16)
 async def test_a_wish_about_a_job_that_comes_before_it_has_begun_makes_no_second_copy_of_it(
     scratch: Scratch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -207,6 +208,7 @@ class Met(Command[None], name="met"):
 met: list[UUID] = []
 
 
+@pytest.mark.hard_case(23)
 @pytest.mark.parametrize("jobs", [1, 3])
 async def test_jobs_that_would_wait_for_the_ends_of_each_other_do_not_wait_for_ever(
     scratch: Scratch, jobs: int

@@ -302,6 +302,7 @@ class Patient(Work, name="patient"):
         return exclusive(self.disk).waiting()
 
 
+@pytest.mark.hard_case(23)
 async def test_a_circle_through_a_lock_and_a_limit_is_refused_and_named(scratch: Scratch) -> None:
     gate = Gate()
     async with opened(scratch, *MEMBERS, Steps, Takes, Patient, gate=gate) as coordinator:

@@ -214,6 +214,7 @@ async def test_a_part_within_does_not_free_what_its_parent_works_on_also_after_a
         await coordinator.wait_ended(outer.id, WAIT_S)
 
 
+@pytest.mark.hard_case(5)
 async def test_what_a_task_of_unknown_fate_may_touch_is_not_freed(scratch: Scratch) -> None:
     site = Site(scratch)
     async with site.opened as coordinator:

@@ -133,6 +133,7 @@ async def test_a_command_waits_for_its_lock_and_says_for_whom(scratch: Scratch) 
         assert locks(coordinator) == []
 
 
+@pytest.mark.hard_case(25)
 async def test_those_who_wait_have_their_turn_by_priority_and_then_as_they_came(scratch: Scratch) -> None:
     gate = Gate()
     async with opened(scratch, *MEMBERS, gate=gate) as coordinator:
@@ -146,6 +147,7 @@ async def test_those_who_wait_have_their_turn_by_priority_and_then_as_they_came(
         assert ran == ["d", "a", "b", "e", "c"]
 
 
+@pytest.mark.hard_case(25)
 async def test_one_that_looks_does_not_pass_one_that_waits_to_be_alone(scratch: Scratch) -> None:
     gate = Gate()
     async with opened(scratch, *MEMBERS, gate=gate) as coordinator:
@@ -193,6 +195,7 @@ async def test_who_waits_keeps_its_place_over_a_restart(scratch: Scratch) -> Non
     assert ran == ["a", "b", "c"]
 
 
+@pytest.mark.hard_case(23)
 async def test_waiting_in_a_circle_is_refused_and_the_circle_named(scratch: Scratch) -> None:
     gate = Gate()
     async with opened(scratch, *MEMBERS, gate=gate) as coordinator:
@@ -226,6 +229,7 @@ async def test_a_flow_that_holds_locks_passes_those_who_hold_none(scratch: Scrat
         assert ran == ["c0", "c1", "both"]
 
 
+@pytest.mark.hard_case(25)
 @pytest.mark.parametrize("scratch", ["sqlite", pytest.param("postgresql", marks=pytest.mark.long)], indirect=True)
 async def test_500_jobs_on_20_disks_all_end_and_nobody_shares_what_one_has_alone(
     scratch: Scratch, capsys: pytest.CaptureFixture[str]

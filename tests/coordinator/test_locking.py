@@ -56,6 +56,7 @@ async def test_a_second_flow_on_a_ref_is_refused_and_learns_who_holds_it(scratch
         assert await (await coordinator.submit(Work(disk=ref))).result(WAIT_S) == 1
 
 
+@pytest.mark.hard_case(15)
 async def test_two_at_the_same_moment_cannot_both_hold_a_ref(scratch: Scratch) -> None:
     gate = Gate()
     async with opened(scratch, gate=gate) as coordinator:
@@ -91,6 +92,7 @@ async def test_within_a_flow_locks_are_entered_again_and_the_stronger_mode_count
         assert locks(coordinator) == []
 
 
+@pytest.mark.hard_case(24)
 async def test_a_shared_lock_of_another_prevents_the_stronger_one(scratch: Scratch) -> None:
     gate = Gate()
     async with opened(scratch, Look, Whole, gate=gate) as coordinator:

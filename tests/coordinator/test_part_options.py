@@ -152,6 +152,7 @@ async def test_when_all_alternatives_fail_each_says_why(scratch: Scratch) -> Non
     assert [name in str(failure) for name in ("a cannot", "b cannot", "c cannot")] == [True] * 3
 
 
+@pytest.mark.hard_case(21)
 async def test_an_alternative_that_is_a_group_is_undone_before_the_next_begins(scratch: Scratch) -> None:
     failure, _ = await run(scratch, "first of groups", "b")
     assert failure is None

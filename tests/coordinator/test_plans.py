@@ -106,6 +106,7 @@ class Staged(Command[None], name="staged"):
         return NOTHING
 
 
+@pytest.mark.hard_case(21)
 async def test_a_failing_stage_undoes_the_completed_ones_in_reverse_and_never_starts_the_later_ones(
     scratch: Scratch,
 ) -> None:
@@ -127,6 +128,7 @@ async def test_a_failing_stage_undoes_the_completed_ones_in_reverse_and_never_st
         )  # fmt: skip
 
 
+@pytest.mark.hard_case(20)
 async def test_an_undo_that_fails_is_a_leftover_and_the_others_go_on(scratch: Scratch) -> None:
     async with opened(scratch, Stage, Staged) as coordinator:
         submitted = await coordinator.submit(Staged(stages=("a", "b", "c"), failing="c", undo_function="broken"))
@@ -144,6 +146,7 @@ async def test_best_effort_parts_may_fail(scratch: Scratch) -> None:
         assert calls == ["execute a", "execute b", "execute c"]
 
 
+@pytest.mark.hard_case(13)
 async def test_a_phase_that_raises_fails_its_own_command_and_others_go_on(scratch: Scratch) -> None:
     class Beside(Command[list[str]], name="beside"):
         def execute(self, db: Tx) -> Plan:
@@ -308,6 +311,7 @@ class Large(Command[int], name="large"):
         return len(db.children(Small)) + len(db.tasks(self))
 
 
+@pytest.mark.hard_case(30)
 async def test_a_plan_of_3000_parts_ends_in_several_transactions(scratch: Scratch) -> None:
     async with opened(scratch, Small, Large) as coordinator:
         before = coordinator.commits
@@ -320,6 +324,7 @@ async def test_a_plan_of_3000_parts_ends_in_several_transactions(scratch: Scratc
         assert commands(coordinator, submitted.id)[0].open == 0
 
 
+@pytest.mark.hard_case(30)
 @pytest.mark.parametrize("scratch", ["sqlite", pytest.param("postgresql", marks=pytest.mark.long)], indirect=True)
 async def test_a_plan_of_10000_tasks_ends(scratch: Scratch) -> None:
     async with opened(scratch, Small, Large) as coordinator:
@@ -337,6 +342,7 @@ async def test_events_have_no_gap_and_tell_the_end_last(scratch: Scratch) -> Non
         assert job(coordinator, submitted.id).events == len(told)
 
 
+@pytest.mark.hard_case(13)
 async def test_work_goes_on_beside_a_flow_that_waits(scratch: Scratch) -> None:
     gate = Gate()
     async with opened(scratch, gate=gate) as coordinator:

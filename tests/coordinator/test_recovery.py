@@ -71,6 +71,7 @@ async def crashed_at_gate(scratch: Scratch, *, repeatable: bool) -> tuple[Scratc
     return copy, work.id, ref
 
 
+@pytest.mark.hard_case(10)
 async def test_a_repeatable_function_is_run_again_after_a_crash(scratch: Scratch) -> None:
     copy, id, ref = await crashed_at_gate(scratch, repeatable=True)
     gate = Gate()
@@ -97,6 +98,7 @@ async def lost(scratch: Scratch) -> tuple[Scratch, Any, Ref[Disk]]:
     return copy, id, ref
 
 
+@pytest.mark.hard_case(5, 10)
 async def test_a_function_that_is_not_repeatable_is_lost_and_its_refs_stay_refused(scratch: Scratch) -> None:
     copy, id, ref = await lost(scratch)
     async with opened(copy) as coordinator:
@@ -141,6 +143,7 @@ class Twice(Command[None], name="twice"):
         return parallel(part(local("gate")), part(local("gate")))
 
 
+@pytest.mark.hard_case(5)
 async def test_a_ref_with_two_leftovers_is_refused_until_both_are_cleared(scratch: Scratch) -> None:
     gate = Gate()
     async with opened(scratch, Twice, gate=gate, repeatable=False) as coordinator:
@@ -160,6 +163,7 @@ async def test_a_ref_with_two_leftovers_is_refused_until_both_are_cleared(scratc
         await (await coordinator.submit(Work(disk=ref))).result(WAIT_S)
 
 
+@pytest.mark.hard_case(16)
 async def test_a_leftover_cleared_while_its_flow_is_under_way_loses_no_answer(scratch: Scratch) -> None:
     """An errand and a task's answer once came together, and the answer was forgotten."""
     held, free = Gate(), Gate()
@@ -227,6 +231,7 @@ class Poison(Command[None], name="poison"):
         released.wait(WAIT_S)
 
 
+@pytest.mark.hard_case(14)
 async def test_a_flow_that_kills_engine_after_engine_is_parked_before_any_phase(scratch: Scratch) -> None:
     crashed = scratch
     for life in range(4):
@@ -247,6 +252,7 @@ async def test_a_flow_that_kills_engine_after_engine_is_parked_before_any_phase(
         assert not entered.acquire(blocking=False)
 
 
+@pytest.mark.hard_case(14)
 def test_a_run_that_changes_nothing_takes_back_its_own_attempt_only() -> None:
     """Looking at a taken-over flow once counted as its progress, and one that kills later was never parked."""
     catalog = Catalog()
@@ -277,6 +283,7 @@ async def test_a_second_owner_is_refused_and_told_who_has_the_file(scratch: Scra
 # changed code ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.hard_case(29)
 async def test_a_flow_whose_class_is_gone_waits_for_a_person_and_comes_back_with_it(scratch: Scratch) -> None:
     gate = Gate()
     async with opened(scratch, Chain, Stage, gate=gate) as coordinator:
@@ -321,6 +328,7 @@ class NewResize(Command[int], name="disk.resize", version=2, upgrades={1: in_byt
         return self.size
 
 
+@pytest.mark.hard_case(29)
 async def test_parameters_of_an_older_version_are_upgraded_for_an_open_flow(scratch: Scratch) -> None:
     gate = Gate()
     async with opened(scratch, OldResize, gate=gate) as coordinator:
@@ -333,6 +341,7 @@ async def test_parameters_of_an_older_version_are_upgraded_for_an_open_flow(scra
         assert (ended.result, ended.value_json, ended.version) == (Result.SUCCEEDED, str(3 * 2**30), 1)
 
 
+@pytest.mark.hard_case(29)
 async def test_a_flow_of_newer_code_waits_for_it(scratch: Scratch) -> None:
     gate = Gate()
     async with opened(scratch, NewResize, gate=gate) as coordinator:

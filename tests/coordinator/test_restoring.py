@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
+import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -128,6 +129,7 @@ def names_went_round(before: Rows, after: Rows) -> bool:
     return False
 
 
+@pytest.mark.hard_case(22)
 @settings(max_examples=300, deadline=None, database=None)
 @given(_WRITES, _WRITES, _WRITES)
 def test_restoring_twice_has_the_effect_of_once(before: list[Write], mine: list[Write], theirs: list[Write]) -> None:

@@ -76,6 +76,7 @@ async def test_jobs_go_whole_each_when_its_time_is_over(scratch: Scratch) -> Non
         assert (await ended(coordinator, Call(), Work(disk=disk)))[0] != good
 
 
+@pytest.mark.hard_case(31)
 async def test_what_an_unfinished_job_refers_to_stays(scratch: Scratch) -> None:
     clock, gate = Clock(), Gate()
     async with opened(scratch, WaitFor, gate=gate, clock=clock) as coordinator:
@@ -92,6 +93,7 @@ async def test_what_an_unfinished_job_refers_to_stays(scratch: Scratch) -> None:
         assert left(coordinator) == set()
 
 
+@pytest.mark.hard_case(31)
 async def test_what_comes_after_keeps_what_it_comes_after(scratch: Scratch) -> None:
     clock, gate = Clock(), Gate()
     async with opened(scratch, gate=gate, clock=clock) as coordinator:
@@ -126,6 +128,7 @@ async def test_who_was_cancelled_before_its_turn_kept_what_it_would_have_come_af
         assert left(coordinator) == {follower.id}
 
 
+@pytest.mark.hard_case(31)
 async def test_an_open_leftover_keeps_its_job_until_it_is_cleared(scratch: Scratch) -> None:
     clock, gate = Clock(), Gate()
     async with opened(scratch, gate=gate, repeatable=False, clock=clock) as coordinator:

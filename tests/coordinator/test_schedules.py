@@ -165,6 +165,7 @@ async def test_what_was_missed_while_nobody_was_there_begins_once_or_is_skipped(
         await coordinator.wait_ended(after[run].last_job_id or run, WAIT_S)
 
 
+@pytest.mark.hard_case(27)
 async def test_a_clock_that_is_put_back_begins_nothing_twice(scratch: Scratch) -> None:
     clock = Clock()
     async with opened(scratch, clock=clock) as coordinator:

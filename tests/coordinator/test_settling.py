@@ -154,6 +154,7 @@ async def test_what_fails_again_asks_again(scratch: Scratch) -> None:
         assert [each.kind for each in events(coordinator, submitted.id)].count("attention_raised") == 2
 
 
+@pytest.mark.hard_case(28)
 @pytest.mark.parametrize(
     ("decision", "result", "shown"),
     [
@@ -262,6 +263,7 @@ class Outer(Command[None], name="outer"):
         )
 
 
+@pytest.mark.hard_case(28)
 async def test_an_unknown_class_can_be_forced_to_fail_only_and_its_tasks_become_leftovers(scratch: Scratch) -> None:
     id, ref = await without_its_class(scratch)
     gate = Gate()
@@ -299,6 +301,7 @@ async def test_an_unknown_class_can_be_forced_to_fail_only_and_its_tasks_become_
         assert next(each for each in tasks(coordinator, id) if each.id == task.id).outcome is Outcome.UNKNOWN
 
 
+@pytest.mark.hard_case(29)
 async def test_it_can_be_forced_without_leaving_tasks_once_they_have_ended(scratch: Scratch) -> None:
     id, _ = await without_its_class(scratch)
     gate = Gate()

@@ -151,6 +151,7 @@ async def test_a_signal_ends_every_wait_for_it_that_has_begun(scratch: Scratch) 
         assert job(coordinator, deaf.id).result is None
 
 
+@pytest.mark.hard_case(26)
 async def test_one_that_came_before_the_wait_began_does_not_count(scratch: Scratch) -> None:
     async with opened(scratch, *MEMBERS) as coordinator:
         await coordinator.signal("tick", data="early")

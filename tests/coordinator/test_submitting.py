@@ -143,6 +143,7 @@ async def test_a_result_of_another_type_is_an_error_of_the_end_phase(
 # idempotency ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.hard_case(17)
 async def test_the_same_key_is_the_same_job_even_after_a_restart(scratch: Scratch) -> None:
     async with opened(scratch) as coordinator:
         first = await coordinator.submit(AddDisk(disk_name="d"), idempotency_key="k")
@@ -161,6 +162,7 @@ async def first_ref(coordinator: Coordinator) -> Ref[Disk]:
     return Ref(row.type, row.id)
 
 
+@pytest.mark.hard_case(17)
 async def test_a_key_with_other_parameters_is_refused_and_names_its_job(scratch: Scratch) -> None:
     async with opened(scratch) as coordinator:
         first = await coordinator.submit(AddDisk(disk_name="d"), idempotency_key="k")
@@ -169,6 +171,7 @@ async def test_a_key_with_other_parameters_is_refused_and_names_its_job(scratch:
         assert refused.value.job_id == first.id
 
 
+@pytest.mark.hard_case(17)
 async def test_a_key_used_many_times_at_the_same_moment_makes_one_job(scratch: Scratch) -> None:
     async with opened(scratch) as coordinator:
         submitted = await asyncio.gather(
@@ -209,6 +212,7 @@ async def test_the_correlation_id_is_on_every_row_of_the_flow(scratch: Scratch) 
                 assert set(connection.scalars(query)) == {"ticket-42"}, table.name
 
 
+@pytest.mark.hard_case(18)
 async def test_submit_answers_only_after_its_commit(scratch: Scratch) -> None:
     gate = Gate()
     async with opened(scratch, gate=gate) as coordinator:
@@ -266,6 +270,7 @@ class Mumble(Command[None], name="mumble"):
         return part(local("noop"), weight=1 << 70)
 
 
+@pytest.mark.hard_case(13)
 async def test_a_batch_with_one_bad_statement_harms_no_other(scratch: Scratch) -> None:
     async with opened(scratch, Mumble) as coordinator:
         with scratch.held():

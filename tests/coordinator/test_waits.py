@@ -166,6 +166,7 @@ async def test_a_failure_ends_it_as_failed(scratch: Scratch, note: str, message:
         assert (task.outcome, task.state) == (Outcome.FAILED, TaskState.CLEARED)
 
 
+@pytest.mark.hard_case(26)
 async def test_it_goes_on_after_a_restart_and_sees_what_became_true_meanwhile(scratch: Scratch) -> None:
     async with opened(scratch, *MEMBERS) as coordinator:
         disk = await add_disk(coordinator)
@@ -309,6 +310,7 @@ async def test_a_wait_is_woken_when_what_refers_to_the_watched_entity_is_written
         await waits.result(WAIT_S)
 
 
+@pytest.mark.hard_case(29)
 async def test_a_wait_whose_method_is_gone_needs_a_person_and_does_not_fail(scratch: Scratch) -> None:
     class Former(WaitUntil, name="changing"):
         def execute(self, db: Tx) -> Plan:
@@ -379,6 +381,7 @@ class FailsSlowly(Command[None], name="fails.slowly"):
         return db.get(self.disk).size >= 5
 
 
+@pytest.mark.hard_case(20)
 async def test_undoing_and_failure_ends_wait_across_restarts(scratch: Scratch) -> None:
     async with opened(scratch, *MEMBERS, Undoable, FailsSlowly) as coordinator:
         disk = await add_disk(coordinator)

@@ -11,6 +11,7 @@ from interlock.model.errors import Bug
 from interlock.model.failure import Failure
 from interlock.model.plan import Order
 from interlock.model.records import CommandRecord, EventRecord, Undo
+from interlock.model.replacing import replace
 from interlock.model.states import Outcome, Phase, Result, State, StepStatus
 from tests.core.playing import Play
 from tests.core.shapes import START, One, Several, Spec, Task
@@ -53,6 +54,7 @@ def test_what_comes_after_a_best_effort_part_that_was_never_reached_is_not_reach
     assert [row.result for row in children(play)] == [Result.FAILED] + [Result.CANCELLED] * 3
 
 
+@pytest.mark.hard_case(21)
 def test_one_undo_that_fails_says_nothing_of_the_others() -> None:
     play = staged(undo=Spec(undo_plan=One(Task(is_mutating=False))))
     play.do(0)
@@ -63,6 +65,7 @@ def test_one_undo_that_fails_says_nothing_of_the_others() -> None:
     assert play.flow.root.has_leftovers
 
 
+@pytest.mark.hard_case(20)
 def test_compensate_is_tried_again_and_then_becomes_a_leftover() -> None:
     play = staged(completed=1)
     for attempt in range(1, END_ATTEMPTS_MAX):
@@ -94,6 +97,7 @@ def test_what_is_due_twice_is_done_once() -> None:
     assert play.flow.root.result is Result.SUCCEEDED
 
 
+@pytest.mark.hard_case(20)
 def test_an_end_phase_that_raises_waits_longer_each_time_and_then_for_a_person() -> None:
     play = Play(EMPTY)
     play.do(0)
@@ -150,6 +154,7 @@ def stored_events(play: Play) -> list[EventRecord]:
     return [row for row in play.stored.values() if isinstance(row, EventRecord)]
 
 
+@pytest.mark.hard_case(5)
 @pytest.mark.parametrize("outcome", [Outcome.LOST, Outcome.UNKNOWN])
 def test_a_task_of_unknown_fate_keeps_its_refs_after_the_end(outcome: Outcome) -> None:
     play = Play(Spec(plan=One(Task(touches=(0,))), locks=(0, 1)))
@@ -177,3 +182,17 @@ def test_a_flow_without_its_job_is_not_loaded() -> None:
 def test_ids_of_other_flows_are_not_known() -> None:
     with pytest.raises(KeyError):
         decide(Play(EMPTY).flow, Examine(UUID(int=0xFFFF)), START)
+
+
+@pytest.mark.hard_case(30)
+def test_a_counter_that_has_lost_a_part_ends_nothing_early() -> None:
+    """Counters of open parts hurry the look at their end; the rows are counted again before anything is believed."""
+    play = Play(Spec(plan=Several((One(Task()), One(Task())))))
+    while play.due:
+        play.do(0)
+    root = play.flow.root
+    assert (root.state, root.open) == (State.EXECUTING, 2)
+    play.flow.put_command(replace(root, open=0))
+    with pytest.raises(Bug, match="counts no open parts but has 2"):
+        decide(play.flow, Examine(root.id), play.now)
+    assert play.flow.root.state is State.EXECUTING

@@ -3,6 +3,7 @@
 from itertools import pairwise, permutations
 from uuid import UUID
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,6 +22,7 @@ limits = st.builds(
 asks = st.tuples(st.integers(0, 300), st.booleans())
 
 
+@pytest.mark.hard_case(25)
 @given(limits, st.lists(asks, max_size=40))
 def test_whoever_comes_and_goes_no_more_run_or_start_than_allowed_and_nobody_overtakes(
     limit: LimitRecord, play: list[tuple[int, bool]]

@@ -27,6 +27,7 @@ def test_each_kind_of_end_has_its_time(job: EndedJob, days: int) -> None:
     assert kept(job, ages, days * DAY, is_referred_to=False) is None
 
 
+@pytest.mark.hard_case(31)
 @given(
     st.builds(
         EndedJob, st.uuids(), st.sampled_from(["a", "b"]), st.sampled_from(Result), st.integers(0, 99 * DAY),

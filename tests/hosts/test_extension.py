@@ -136,6 +136,7 @@ async def test_a_start_without_an_answer_has_its_effect_once(tmp_path: Path, met
         assert driven.leftovers(job.id) == []
 
 
+@pytest.mark.hard_case(3)
 @pytest.mark.parametrize("method", [DELETE, MAKE])
 async def test_a_start_without_an_answer_is_lost_with_the_journal(tmp_path: Path, method: str) -> None:
     async with hosting() as host, Driven(tmp_path).opened() as driven:
@@ -358,6 +359,7 @@ async def test_starts_that_are_not_now_do_not_hold_up_others(tmp_path: Path) -> 
         assert len(host.came_at) == 1
 
 
+@pytest.mark.hard_case(2, 3)
 async def test_a_placeholder_is_committed_before_anything_is_sent(tmp_path: Path) -> None:
     """Rule 2, seen from the host: whoever is asked to begin finds the row that says so; and to forget, its end."""
     async with hosting() as host, Driven(tmp_path).opened() as driven:

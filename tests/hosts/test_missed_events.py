@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import pytest
+
 from interlock.agent.serving.agent import opened
 from interlock.agent.settings.config import AgentConfig
 from interlock.verbs import TaskStatus
@@ -16,6 +18,7 @@ from tests.hosts.scripted import CAPABILITIES, STATUSES, hosting, status
 TASKS = 40
 
 
+@pytest.mark.hard_case(26)
 async def test_with_two_events_of_three_lost_and_the_connection_cut_every_end_is_right(tmp_path: Path) -> None:
     script, chance = Script(), random.Random(7)
     script.hold("work")

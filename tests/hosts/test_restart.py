@@ -11,6 +11,7 @@ from uuid import UUID
 
 import pytest
 
+from interlock.vdsm import ImageDelete
 from interlock.wire.jsonrpc import RpcError
 from interlock.wire.server import Call
 from tests.agent.asked import asked, with_setting
@@ -57,6 +58,7 @@ class Held:
         return answer
 
 
+@pytest.mark.hard_case(6)
 @pytest.mark.parametrize("has_run", [True, False])
 @pytest.mark.parametrize("method", [DELETE, MAKE])
 async def test_a_start_under_way_is_adopted_or_sent_again_under_the_next_term(
@@ -89,6 +91,32 @@ async def test_a_start_under_way_is_adopted_or_sent_again_under_the_next_term(
         assert host.effects[id] == 1
         assert set(host.effects.values()) == {1}
         assert host.tasks == {}
+
+
+@pytest.mark.hard_case(6)
+async def test_code_that_renders_arguments_otherwise_sends_those_that_were_frozen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driven = Driven(tmp_path)
+    async with hosting() as host:
+        held = Held(host, has_run=False)
+        host.on[DELETE] = held
+        async with driven.opened():
+            thing = await driven.thing(host.port)
+            job = await driven.delete(thing, images(1))
+            await eventually("it is sent", lambda: held.calls)
+            held.go_on.set()
+            host.cut()
+        host.on.clear()
+        monkeypatch.setattr(ImageDelete, "wire_params", lambda verb: {"imageID": verb.imageID, "postZero": True})
+        async with driven.opened():
+            root = await driven.coordinator.wait_ended(job.id, 20)
+            assert root.result == "SUCCEEDED"
+            await driven.all_cleared()
+            first, again = host.frames(DELETE)
+            assert params_bytes(first) == params_bytes(again)
+            await (await driven.delete(thing, images(1))).result(20)  # what is named from now on is rendered anew
+            assert b'"postZero":true' in params_bytes(host.frames(DELETE)[-1])
 
 
 async def test_a_start_that_was_never_sent_is_sent_under_the_next_term(tmp_path: Path) -> None:
@@ -125,6 +153,7 @@ async def test_a_running_task_is_watched_on_and_its_start_not_repeated(tmp_path:
         assert terms(host.asked(CLEAR)) == ["2", "2"]
 
 
+@pytest.mark.hard_case(3)
 async def test_a_running_task_of_a_host_that_was_reinstalled_meanwhile_is_lost(tmp_path: Path) -> None:
     driven = Driven(tmp_path)
     async with hosting(new_task=RUNNING) as host:
@@ -256,6 +285,7 @@ async def test_what_a_silent_host_does_not_clear_is_cleared_by_the_next_engine(
         assert host.tasks == {}
 
 
+@pytest.mark.hard_case(1)
 async def test_a_late_start_of_the_older_term_is_refused_by_the_agent(tmp_path: Path) -> None:
     """Hard case 1, with the real agent: the former coordinator's request arrives after it was replaced."""
     script = Script()

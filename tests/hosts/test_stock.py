@@ -34,6 +34,7 @@ async def test_nothing_of_the_extension_is_sent_to_a_stock_host(tmp_path: Path) 
         assert all(b"\novirtCorrelationId:ticket-42\n" in frame for frame in host.frames(DELETE))
 
 
+@pytest.mark.hard_case(5, 9, 10)
 @pytest.mark.parametrize("has_run", [True, False])
 async def test_a_start_without_an_answer_is_a_leftover_that_blocks_its_refs(tmp_path: Path, has_run: bool) -> None:
     async with hosting(stock=True) as host, Driven(tmp_path).opened() as driven:
@@ -95,6 +96,7 @@ async def test_an_answer_that_is_no_task_id_is_a_leftover_on_a_stock_host(tmp_pa
         assert len(host.asked(DELETE)) == 1
 
 
+@pytest.mark.hard_case(9)
 async def test_a_call_in_flight_at_a_restart_is_a_leftover_and_one_never_sent_is_not(tmp_path: Path) -> None:
     """The start that the coordinator has seen go out is of unknown fate; the others never ran."""
     driven = Driven(tmp_path)

@@ -110,6 +110,7 @@ async def test_a_stop_without_an_answer_is_asked_again(tmp_path: Path) -> None:
         assert len(host.asked(STOP)) == 3
 
 
+@pytest.mark.hard_case(28)
 async def test_a_task_that_has_ended_meanwhile_is_not_stopped_and_its_success_counts(tmp_path: Path) -> None:
     async with hosting(new_task=RUNNING) as host, Driven(tmp_path).opened() as driven:
         job = await running(driven, host)
@@ -158,6 +159,7 @@ async def test_what_runs_on_a_host_that_is_silent_is_of_unknown_fate_and_was_not
         assert host.asked(STOP) == []
 
 
+@pytest.mark.hard_case(27)
 async def test_a_process_that_slept_does_not_take_that_for_a_delay_of_the_host(tmp_path: Path) -> None:
     async with hosting(new_task=RUNNING) as host, Driven(tmp_path).opened(replace(QUICK, stop_s=60.0)) as driven:
 

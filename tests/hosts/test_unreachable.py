@@ -77,6 +77,7 @@ async def test_a_host_that_comes_back_goes_on_with_what_runs(tmp_path: Path) -> 
         assert len(host.asked(DELETE)) == 3
 
 
+@pytest.mark.hard_case(5)
 async def test_the_fate_of_what_runs_on_a_silent_host_is_unknown(tmp_path: Path) -> None:
     async with hosting(new_task=RUNNING) as host, Driven(tmp_path).opened(SHORT) as driven:
         thing = await driven.thing(host.port)

@@ -41,6 +41,7 @@ async def test_a_look_is_one_call_however_many_tasks_run(tmp_path: Path, count: 
         assert host.tasks == {}
 
 
+@pytest.mark.hard_case(26)
 async def test_an_event_hurries_a_look_and_is_not_believed(tmp_path: Path) -> None:
     rare = Patience(poll_s_min=60.0, poll_s_max=60.0)
     async with hosting(new_task=RUNNING) as host, Driven(tmp_path).opened(rare) as driven:
@@ -61,6 +62,7 @@ async def test_an_event_hurries_a_look_and_is_not_believed(tmp_path: Path) -> No
         assert len(host.asked(STATUSES)) == 4
 
 
+@pytest.mark.hard_case(4)
 async def test_a_look_that_began_before_the_start_was_answered_is_no_verdict(tmp_path: Path) -> None:
     """Hard case 4: what it does not show may be younger than it."""
     async with hosting(new_task=RUNNING) as host, Driven(tmp_path).opened() as driven:
@@ -99,6 +101,7 @@ async def test_a_look_that_began_before_the_start_was_answered_is_no_verdict(tmp
         await second.result(20)
 
 
+@pytest.mark.hard_case(4)
 async def test_absence_needs_the_targeted_question_and_99_is_no_answer(tmp_path: Path) -> None:
     async with hosting(new_task=RUNNING) as host, Driven(tmp_path).opened() as driven:
         thing = await driven.thing(host.port)

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Connection, text
 
-from interlock.invariants import CHECKS, Violation, check
+from interlock.invariants import OF_A_FLOW, OF_ALL, Violation, check
 from interlock.invariants.checking import TOLD_MAX
 from interlock.model.changes import Change
 from interlock.store.database import Database
@@ -29,6 +29,7 @@ from tests.invariants.healthy import (
     RUNNING,
     SECOND,
     UNDO_TASK,
+    UNDOING,
     VM,
     healthy,
     submitted,
@@ -197,6 +198,8 @@ PLANTED: list[tuple[str, list[tuple[int, str]]]] = [
         ),
         [
             (6, f"command {BAD} failed and all of its parts succeeded"),
+            (14, f"command {DONE} is not said to be undone, and {UNDOING} undoes it"),
+            (14, f"command {DONE} is not said to be undone, and {UNDO_TASK} undoes it"),
             (14, f"command {BAD} has compensated but left {DONE}, which had completed"),
         ],
     ),
@@ -206,7 +209,17 @@ PLANTED: list[tuple[str, list[tuple[int, str]]]] = [
     ),
     (
         row("leftovers", LOST, f"task_id = {hex_of(NOBODY)}"),
-        [(18, f"leftovers names async_tasks {NOBODY}, which does not exist")],
+        [
+            (17, f"task {LOST} ended LOST (no result), and no leftover says so"),
+            (18, f"leftovers names async_tasks {NOBODY}, which does not exist"),
+        ],
+    ),
+    (
+        row("command_entities", FAILED, "superseded = TRUE"),
+        [
+            (6, f"command {BAD} failed and all of its parts succeeded"),
+            (17, f"command {FAILED} was tried again, and left leftover {LOST}"),
+        ],
     ),
     (
         f"UPDATE command_assoc_entities SET command_id = {hex_of(NOBODY)} WHERE command_id = {hex_of(FIRST)}",
@@ -228,7 +241,10 @@ PLANTED: list[tuple[str, list[tuple[int, str]]]] = [
     ),
     (
         row("command_entities", WAITING, f"flow_id = {hex_of(GOOD)}, correlation_id = 'ticket-{GOOD.int}'"),
-        [(18, f"command {WAITING} of flow {GOOD} has a parent of flow {OPEN}")],
+        [
+            (5, f"command {OPEN} counts 2 open parts and has 1"),
+            (18, f"command {WAITING} of flow {GOOD} has a parent of flow {OPEN}"),
+        ],
     ),
     (
         row("job", OPEN, "result = 'FAILED'"),
@@ -348,7 +364,7 @@ def test_a_digest_that_was_noted_elsewhere_must_still_be_there(unguarded: Databa
 
 
 def test_every_check_has_a_violation_planted() -> None:
-    assert {number for number, _, _ in CHECKS} == {
+    assert {number for number, _, _ in (*OF_A_FLOW, *OF_ALL)} == {
         number for _, said in PLANTED + PLANTED_ACTIONS for number, _ in said
     }
 

@@ -49,6 +49,16 @@ class Tally:
 
 async def killed_everywhere(case: Case, folder: Path) -> None:
     """Asserts that a case ends as it should wherever its agent is killed; prints how many kills there were."""
+    tally = await tried_everywhere(case, folder)
+    ends = ", ".join(f"{count} {end}" for end, count in sorted(tally.ends.items()))
+    reached = len(tally.orders) - len(tally.not_reached)
+    print(f"\n{case.name}: reached {reached}, killed {tally.killed} of {len(tally.orders)}; ended {ends}")
+    amiss = tally.amiss()
+    assert not amiss, "\n".join(amiss)
+
+
+async def tried_everywhere(case: Case, folder: Path) -> Tally:
+    """What came of a case whose agent was killed everywhere."""
     before, after = Storage.at(folder / "before"), Storage.at(folder / "after")
     case.build(before)
     lanes = [Lane(folder / f"lane{number}", fail=case.fail, slow=case.slow) for number in range(LANES)]
@@ -60,11 +70,7 @@ async def killed_everywhere(case: Case, folder: Path) -> None:
         await asyncio.gather(*(_work_off(trial, orders, tally) for trial in trials))
     finally:
         await asyncio.gather(*(lane.end() for lane in lanes))
-    ends = ", ".join(f"{count} {end}" for end, count in sorted(tally.ends.items()))
-    reached = len(tally.orders) - len(tally.not_reached)
-    print(f"\n{case.name}: reached {reached}, killed {tally.killed} of {len(tally.orders)}; ended {ends}")
-    amiss = tally.amiss()
-    assert not amiss, "\n".join(amiss)
+    return tally
 
 
 async def _recorded(trial: Trial) -> Tally:

@@ -18,10 +18,10 @@ def kill_at_each(
     *,
     at_least: int,
     unsure: int = 2,
-) -> None:
+) -> int:
     """Counts the commits of a run that nobody kills; then one run for each side of each of them, but the last that are
     `unsure`: how many there are depends on which looks meet. `judge` says whether there is anything left; a run has
-    `at_least` so many commits."""
+    `at_least` so many commits. Returns how often it was killed."""
     prepare("recorded")
     site.arm("record:0:before")
     run("recorded")
@@ -41,3 +41,4 @@ def kill_at_each(
             assert judge(name) or (number, side) == (1, "before"), f"{name}: what was accepted is gone"
             loop.nothing_open(site, name)
     print(f"killed {2 * len(wanted)} times")
+    return 2 * len(wanted)

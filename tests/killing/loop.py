@@ -40,10 +40,15 @@ class Operation(Protocol):
 def running(folder: Path, *, stock: bool = False, database: str | None = None) -> Iterator[Site]:
     """A running site with host h1 and storage domain sd1, whose coordinator can be killed at each step."""
     with Site(folder, stock=stock, forked=True, database=database) as site:
-        site.start_server(*OPTIONS, environment=site.failpoints())
+        start_server(site)
         site.start_agent()
         add_storage(site)
         yield site
+
+
+def start_server(site: Site) -> None:
+    """Starts a coordinator that can be killed at each step."""
+    site.start_server(*OPTIONS, environment=site.failpoints())
 
 
 def add_storage(site: Site) -> None:
@@ -61,7 +66,7 @@ def add_host(site: Site, host: Site, domain: str) -> None:
 def recorded(site: Site, operation: Operation, *, result: str = "SUCCEEDED") -> list[tuple[str, int]]:
     """Every (failpoint, n-th hit) of a run that nobody kills; of calls that only read, the first."""
     operation.prepare("recording")
-    job = _run(site, operation, "recording", "record:0:before")
+    job = run(site, operation, "recording", "record:0:before")
     assert site.ended(job)["result"] == result
     settled(site)
     return [hit for hit in site.hits() if hit[0] not in READING or hit[1] == 1]
@@ -86,14 +91,14 @@ def kill_at(site: Site, operation: Operation, orders: Sequence[str], *, again: s
     for index, order in enumerate(orders):
         name = f"run{index}"
         operation.prepare(name)
-        answered = _run(site, operation, name, order)
+        answered = run(site, operation, name, order)
         assert site.server_died_of_sigkill(), f"{order} was not reached"
         killed.append(order)
         if again is not None:
             _kill_again(site, again)
         site.disarm()
         site.start_server(*OPTIONS, environment=site.failpoints())
-        _judge(site, operation, name, answered, order)
+        judge(site, operation, name, answered, order)
     print(f"{'stock' if site.stock else 'extension'}: reached {len(killed)}, killed {len(killed)} of {len(orders)}")
     assert killed == orders
 
@@ -108,7 +113,7 @@ def kill_agent_at(site: Site, agent: Site, operation: Operation, orders: Sequenc
         wait_for(f"the agent dies at {order}", lambda: agent.agent is not None and agent.agent.poll() is not None)
         agent.disarm()
         agent.start_agent(agent.failpoints())
-        _judge(site, operation, name, job_id, order)
+        judge(site, operation, name, job_id, order)
     print(f"agent {agent.host}: killed {len(orders)} of {len(orders)}")
 
 
@@ -120,7 +125,8 @@ def _kill_again(site: Site, order: str) -> None:
     assert site.server_died_of_sigkill(), f"{order} was not reached by the second coordinator"
 
 
-def _run(site: Site, operation: Operation, name: str, order: str) -> str:
+def run(site: Site, operation: Operation, name: str, order: str) -> str:
+    """Submits it under the order; the job's id, "" where the coordinator died before it could answer."""
     site.arm(order)
     try:
         return operation.submit(name)
@@ -128,10 +134,11 @@ def _run(site: Site, operation: Operation, name: str, order: str) -> str:
         return ""  # killed before it could answer
 
 
-def _judge(site: Site, operation: Operation, name: str, answered: str, order: str) -> None:
+def judge(site: Site, operation: Operation, name: str, answered: str, order: str) -> None:
+    """Asserts that what was accepted has ended truly, and that what was not has left nothing."""
     job_id = operation.job(name)
     if job_id is None:
-        assert order == "commit:1:before"
+        assert order.partition(" then ")[0] == "commit:1:before"
         assert answered == ""
         operation.nothing_happened(name)
         return
@@ -143,10 +150,13 @@ def _judge(site: Site, operation: Operation, name: str, answered: str, order: st
 
 def settled(site: Site) -> None:
     """Everything has ended and the host has been made to forget it."""
-    wait_for(
-        "all tasks are cleared",
-        lambda: site.rows("SELECT count(*) FROM async_tasks WHERE state NOT IN ('Cleared', 'ClearFailed')") == [(0,)],
-    )
+    wait_for("all tasks are cleared", lambda: is_settled(site))
+
+
+def is_settled(site: Site) -> bool:
+    """Whether every job has ended and no host has anything of it any more."""
+    tasks = site.rows("SELECT count(*) FROM async_tasks WHERE state NOT IN ('Cleared', 'ClearFailed')")
+    return tasks == [(0,)] and site.rows("SELECT count(*) FROM job WHERE ended_at IS NULL") == [(0,)]
 
 
 def nothing_open(site: Site, order: str) -> None:

@@ -15,6 +15,7 @@ LONG = ("Volume.create, failing when published", "Volume.extendSize", "Volume.ex
 CASES = [pytest.param(case, marks=pytest.mark.long if case.name in LONG else (), id=case.name) for case in MADE]
 
 
+@pytest.mark.hard_case(7)
 @pytest.mark.parametrize("case", CASES)
 async def test_wherever_the_agent_is_killed_the_end_of_the_task_is_true(case: Case, tmp_path: Path) -> None:
     await killed_everywhere(case, tmp_path)

@@ -224,7 +224,15 @@ class Preferred(Steered):
             assert self.entity(name)["log"] == self.log
 
 
-@pytest.mark.parametrize("scenario", [Cancelled, Paused, Retried, Skipped, Restarted, Preferred])
+SCENARIOS: tuple[type[Steered], ...] = (Cancelled, Paused, Retried, Skipped, Restarted, Preferred)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
 def test_a_steered_job_survives_sigkill_at_every_commit(site: Site, scenario: type[Steered]) -> None:
+    assert killed_at_each(site, scenario)
+
+
+def killed_at_each(site: Site, scenario: type[Steered]) -> int:
+    """How often the server was killed, and brought what was left to its true end each time."""
     steered = scenario(site)
-    kill_at_each(site, steered.prepare, steered.run, steered.judge, at_least=3, unsure=steered.unsure)
+    return kill_at_each(site, steered.prepare, steered.run, steered.judge, at_least=3, unsure=steered.unsure)

@@ -34,6 +34,12 @@ def site(scratch: Scratch, tmp_path: Path) -> Iterator[Site]:
 
 
 def test_a_waiting_job_survives_sigkill_at_every_commit(site: Site) -> None:
+    assert killed_while_waiting(site)
+
+
+def killed_while_waiting(site: Site) -> int:
+    """How often the server was killed at a job that waits for a monitor, a signal and a person."""
+
     def judge(name: str) -> bool:
         job = loop.job_titled(site, "box.open", f"Open {name}")
         if job is None:
@@ -46,10 +52,16 @@ def test_a_waiting_job_survives_sigkill_at_every_commit(site: Site) -> None:
     def run(name: str) -> None:
         drive(site, name, site.submit("box.open", box=name))
 
-    kill_at_each(site, lambda name: site.do("box.add", name=name), run, judge, at_least=COMMITS)
+    return kill_at_each(site, lambda name: site.do("box.add", name=name), run, judge, at_least=COMMITS)
 
 
 def test_a_call_survives_sigkill_at_every_commit(site: Site) -> None:
+    assert killed_in_a_call(site)
+
+
+def killed_in_a_call(site: Site) -> int:
+    """How often the server was killed at a call of three jobs."""
+
     def judge(name: str) -> bool:
         jobs = [loop.job_titled(site, "box.open", f"Open {name}_{number}") for number in range(CALLS)]
         if jobs == [None] * CALLS:
@@ -70,7 +82,7 @@ def test_a_call_survives_sigkill_at_every_commit(site: Site) -> None:
         for number, job in enumerate(jobs):
             drive(site, f"{name}_{number}", job)
 
-    kill_at_each(site, prepare, run, judge, at_least=COMMITS)
+    return kill_at_each(site, prepare, run, judge, at_least=COMMITS)
 
 
 def drive(site: Site, box: str, job: str) -> None:

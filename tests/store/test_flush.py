@@ -101,6 +101,7 @@ def test_the_fast_rows_are_what_sqlalchemy_would_bind(database: Database, record
     assert {tuple(bytes(v) if isinstance(v, memoryview) else v for v in each) for each in bound} == raw
 
 
+@pytest.mark.hard_case(16)
 def test_an_update_writes_only_what_changed(database: Database) -> None:
     """Somebody else's change of another column survives."""
     with database.writer().begin():
@@ -171,6 +172,7 @@ def test_a_name_is_free_again_in_the_transaction_that_gives_it_up(database: Data
         assert entities.by_name(reader, "vm", "old") == replace(ENTITY_VM, version=4, name="old")
 
 
+@pytest.mark.hard_case(15)
 @pytest.mark.parametrize("gone", [False, True], ids=["update", "delete"])
 def test_a_stale_entity_is_a_conflict(database: Database, gone: bool) -> None:
     stale = replace(ENTITY_VM, version=2)
@@ -182,6 +184,7 @@ def test_a_stale_entity_is_a_conflict(database: Database, gone: bool) -> None:
         assert entities.versions(reader, [VM]) == {VM: (3, 1)}
 
 
+@pytest.mark.hard_case(15)
 def test_two_flows_that_read_the_same_version_conflict(database: Database) -> None:
     one, two = replace(ENTITY_VM, version=4, status="up"), replace(ENTITY_VM, version=4, status="gone")
     with pytest.raises(Conflict):
@@ -237,6 +240,7 @@ def test_an_idempotency_key_is_used_once(database: Database) -> None:
         write(database, [Change(None, second)])
 
 
+@pytest.mark.hard_case(15)
 def test_two_exclusive_holders_are_impossible(database: Database) -> None:
     other = replace(JOB, id=UUID(int=9), idempotency_key=None)
     root = replace(ROOT, id=other.id, flow_id=other.id)
@@ -258,6 +262,7 @@ def test_a_failed_flush_leaves_nothing(database: Database) -> None:
     assert loaded(database) == WHOLE_FLOW
 
 
+@pytest.mark.hard_case(18)
 def test_events_have_a_global_number_that_only_grows(database: Database) -> None:
     log = MAPPED[EventRecord].table
     with database.writer().begin():

@@ -137,6 +137,7 @@ def test_a_session_that_is_lost_is_replaced_by_one_that_owns(url: str) -> None:
             Database.open(url)
 
 
+@pytest.mark.hard_case(12)
 def test_our_own_former_session_is_ended_before_anything_is_read(url: str) -> None:
     """Its COMMIT may be under way: having the lock means that it is over, whatever became of it."""
     with Database.open(url) as database:

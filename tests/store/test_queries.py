@@ -69,6 +69,7 @@ def test_a_new_engine_ends_the_old_ones_and_is_fenced_by_its_epoch(database: Dat
     assert rows == [(ONE, 1, 2, 10, 20, "a", 100, 12), (TWO, 2, 0, 20, None, "b", 200, 20)]
 
 
+@pytest.mark.hard_case(11)
 @pytest.mark.parametrize(("engine", "epoch", "seq"), [(ONE, 1, 0), (TWO, 1, 0), (TWO, 2, 1), (UUID(int=9), 2, 0)])
 def test_a_batch_of_another_begins_nothing(database: Database, engine: UUID, epoch: int, seq: int) -> None:
     writer = database.writer()

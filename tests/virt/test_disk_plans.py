@@ -208,7 +208,7 @@ def test_an_extension_of_unknown_fate_is_told_and_harms_nothing() -> None:
                 True,
             )
         ]
-        assert world.events == ([] if outcome in (Outcome.FAILED, Outcome.REFUSED) else told)
+        assert world.events == ([] if outcome in (Outcome.FAILED, Outcome.REFUSED, Outcome.STOPPED) else told)
 
 
 def test_an_image_upon_another_names_it_and_is_no_smaller() -> None:

@@ -31,6 +31,8 @@ from interlock.vdsm import (
     VolumeType,
 )
 from interlock.virt.commands.disk import AddDisk, CreateImage
+from interlock.virt.commands.disk_copy import CopyImage
+from interlock.virt.commands.disk_move import SyncImageData
 from interlock.virt.commands.disk_removal import RemoveImage
 from interlock.virt.commands.host import AddHost
 from interlock.virt.commands.storage import AddStorageDomain
@@ -203,6 +205,16 @@ def test_an_image_whose_task_left_something_is_illegal_though_the_host_said_fail
     CreateImage(disk=locked.ref).end_with_failure(tx(world, tasks=[task(Outcome.FAILED)]), failure)
     assert world.rows[locked.ref] == disk(1, DiskStatus.ILLEGAL, vm=None)
     assert world.events == [("disk web_disk1 is ILLEGAL: half made", True)]
+
+
+def test_what_was_stopped_and_undone_leaves_no_illegal_row() -> None:
+    """A cancelled copy left a disk that a person had to remove, and a cancelled move its `<name>_moving`."""
+    stopped, copy = [task(Outcome.STOPPED)], disk(1, DiskStatus.LOCKED, vm=None)
+    made, synced = World(HOST, DOMAIN, disk(2), copy), World(HOST, DOMAIN, disk(2), copy)
+    CopyImage(source=disk(2).ref, copy=copy.ref).end_with_failure(tx(made, tasks=stopped), FAILED)
+    SyncImageData(disk=disk(2).ref, copy=copy.ref).end_with_failure(tx(synced, tasks=stopped), FAILED)
+    assert (made.rows, made.events) == (World(HOST, DOMAIN, disk(2)).rows, [])
+    assert (synced.rows, synced.events) == (World(HOST, DOMAIN, disk(2), copy).rows, []), "undone by what made it"
 
 
 def test_remove_image() -> None:

@@ -59,6 +59,12 @@ def write_whole(path: Path, data: bytes, *, mode: int = 0o640) -> None:
         fsync_folder(path.parent)
 
 
+def make_file(path: Path, *, mode: int = 0o640) -> None:
+    """Makes an empty file, which whoever fills it makes durable. Raises OSError if there is one."""
+    with failpoints.around("agent_write"):
+        path.touch(mode=mode, exist_ok=False)
+
+
 def remove_aside(path: Path) -> None:
     """Removes what an agent that was killed while it wrote the file at `path` has left beside it."""
     if _aside(path).exists():

@@ -14,6 +14,7 @@ from interlock.coordinator import answers, leftovers, outside, recovery
 from interlock.coordinator.change_set import ChangeSet
 from interlock.coordinator.cleaning import Cleaning
 from interlock.coordinator.closing import to_the_end
+from interlock.coordinator.machine import MACHINE, Machine
 from interlock.coordinator.settings import Settings
 from interlock.coordinator.snapshot import Snapshot
 from interlock.core.flow import Flow
@@ -22,7 +23,6 @@ from interlock.model.errors import Missing
 from interlock.model.refs import Ref
 from interlock.model.text import require_storable
 from interlock.secrets import Keyring
-from interlock.store.database import Database
 from interlock.store.queries import leftovers as stored_leftovers
 
 
@@ -39,18 +39,20 @@ class Coordinator(Cleaning):
         settings: Settings | None = None,
         clock: Clock | None = None,
         keyring: Keyring | None = None,
+        machine: Machine = MACHINE,
     ) -> "AsyncIterator[Coordinator]":
         """Owns the database until the block ends; unfinished flows go on at once.
 
         `url` is `sqlite:///path`, `sqlite://` (in memory) or `postgresql://…`. Unless a keyring is given, secrets
         are sealed with the key in `<path>.key`, or in `interlock/<database>.key` of the user's state folder.
+        `machine` is for simulators.
         Raises NotOwner where another process has the database, and what else `Database.open` raises.
         """
         logs.quiet_unless_configured()
-        database = await asyncio.to_thread(Database.open, url)
+        database = await asyncio.to_thread(machine.open_database, url)
         try:
             keys = keyring or _keyring((settings and settings.key_file) or database.key_file)
-            coordinator = cls(database, catalog, keys, clock or SystemClock(), settings or Settings())
+            coordinator = cls(database, catalog, keys, clock or SystemClock(), settings or Settings(), machine)
             try:
                 await coordinator._supervision.start()
                 yield coordinator

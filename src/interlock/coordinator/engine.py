@@ -15,6 +15,7 @@ from interlock.clock import Clock
 from interlock.coordinator.accepting import Repeated, Submission
 from interlock.coordinator.answering import accepted, as_bug, given_up
 from interlock.coordinator.change_set import ChangeSet, World
+from interlock.coordinator.machine import Machine
 from interlock.coordinator.running import run_of
 from interlock.coordinator.snapshot import Snapshot
 from interlock.coordinator.trials import CLAIMS_MAX, Trials
@@ -74,6 +75,7 @@ class Engine:
         world: World,
         clock: Clock,
         actor: Actor,
+        machine: Machine,
         *,
         workers: int,
         sets_max: int = SETS_MAX,
@@ -87,12 +89,13 @@ class Engine:
         self._slots: dict[UUID, Slot] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._stopped = False
-        self._workers = Workers(database, clock, self._ran, workers)
+        self._workers = Workers(database, clock, machine.threads, self._ran, workers)
         self._trials = Trials(self._schedule)
         self._waking = Waking(clock, self.tell, self._touch, self._is_holder, world.limits)
         self.writer = Writer(
-            database, owner, clock, world.limits, self._from_writer, self._from_broken_writer, sets_max=sets_max
-        )
+            database, owner, clock, world.limits, machine, self._from_writer, self._from_broken_writer,
+            sets_max=sets_max,
+        )  # fmt: skip
         self.failed: asyncio.Future[None] = self._loop.create_future()
 
     def start(self) -> None:

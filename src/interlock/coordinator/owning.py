@@ -21,14 +21,12 @@ def register(database: Database, clock: Clock) -> tuple[Owner, bool]:
     Open deadlines are moved by the time in which no engine ran, by the wall clock, as that is all there is of it.
     """
     connection, id, now = database.writer(), new_id(), clock.now_us()
-    hit = failpoints.before("commit_register")
-    with connection.begin():
+    with failpoints.around("commit_register"), connection.begin():
         after_a_crash = engines.is_any_running(connection)
         seen_at = engines.last_seen(connection)
         if seen_at is not None:
             deadlines.move(connection, now - seen_at)
         epoch = engines.register(connection, id, now, socket.gethostname(), os.getpid())
-    failpoints.after("commit_register", hit)
     return Owner(id, epoch), after_a_crash
 
 
@@ -36,7 +34,7 @@ def say_goodbye(database: Database, owner: Owner, clock: Clock) -> None:
     """Nothing was cut off: the next engine need not suspect any flow."""
     connection = database.writer()
     try:
-        with connection.begin():
+        with failpoints.around("commit_goodbye"), connection.begin():
             engines.end(connection, owner.id, clock.now_us())
     except Exception as error:
         if not database.is_lost(error):

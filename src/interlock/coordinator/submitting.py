@@ -16,6 +16,7 @@ from interlock.coordinator.accepting import Repeated, Submission, submission
 from interlock.coordinator.change_set import ChangeSet
 from interlock.coordinator.engine import Engine
 from interlock.coordinator.job import Job
+from interlock.coordinator.machine import Machine
 from interlock.coordinator.naming import names_of
 from interlock.coordinator.preview import Preview, Previews
 from interlock.coordinator.settings import Settings
@@ -43,7 +44,13 @@ class Submitting:
     """An open coordinator, as far as it accepts commands and knows how they ended."""
 
     def __init__(
-        self, database: Database, catalog: Catalog, keyring: Keyring, clock: Clock, settings: Settings
+        self,
+        database: Database,
+        catalog: Catalog,
+        keyring: Keyring,
+        clock: Clock,
+        settings: Settings,
+        machine: Machine,
     ) -> None:
         self.catalog = catalog
         self._database = database
@@ -53,7 +60,7 @@ class Submitting:
         self._submitting = 0
         self._waiting = Waiting()
         self._previews = Previews(self.reading)
-        self._supervision = Supervision(database, catalog, keyring, clock, settings, self._waiting)
+        self._supervision = Supervision(database, catalog, keyring, clock, settings, self._waiting, machine)
 
     @property
     def failed(self) -> "asyncio.Future[None]":

@@ -12,6 +12,7 @@ from interlock.coordinator.change_set import World
 from interlock.coordinator.configured import ConfiguredLimits
 from interlock.coordinator.engine import Engine
 from interlock.coordinator.janitor import Janitor
+from interlock.coordinator.machine import Machine
 from interlock.coordinator.scheduling import Scheduling
 from interlock.coordinator.settings import Settings
 from interlock.coordinator.waiting import Waiting
@@ -44,6 +45,7 @@ class Supervision:
         clock: Clock,
         settings: Settings,
         waiting: Waiting,
+        machine: Machine,
     ) -> None:
         self._catalog = catalog
         self._database = database
@@ -51,6 +53,7 @@ class Supervision:
         self._clock = clock
         self._settings = settings
         self._waiting = waiting
+        self._machine = machine
         self._runs = False
         self.world: World
         self.engine: Engine
@@ -92,7 +95,7 @@ class Supervision:
         self.world = World(self._catalog, self._keyring, new_id, self.acting.incarnation_of, limits)
         self._owner = owner
         self.engine = Engine(
-            self._database, owner, self.world, self._clock, self.acting,
+            self._database, owner, self.world, self._clock, self.acting, self._machine,
             workers=settings.workers, sets_max=settings.sets_max,
         )  # fmt: skip
         self.acting.serve(self.engine)

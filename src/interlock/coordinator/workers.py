@@ -1,7 +1,5 @@
 """Workers: threads that run flows over read connections; one that is stuck in a phase is replaced."""
 
-import queue
-import threading
 from collections.abc import Callable
 
 import structlog
@@ -10,6 +8,7 @@ from sqlalchemy import Connection
 from interlock.clock import Clock
 from interlock.coordinator.work import Work
 from interlock.store.database import Database, let_go
+from interlock.threads import Queue, Thread, Threads
 
 #: a run that lasts longer no longer counts as a worker's, and is named
 OVERDUE_S = 5.0
@@ -26,13 +25,14 @@ _log = structlog.get_logger(__name__)
 class Workers:
     """`put` gives work; `ran` is called in a worker's thread with the work and what it raised."""
 
-    def __init__(self, database: Database, clock: Clock, ran: Ran, count: int) -> None:
+    def __init__(self, database: Database, clock: Clock, threads: Threads, ran: Ran, count: int) -> None:
         self._database = database
+        self._start = threads.start
         self._clock = clock
         self._ran = ran
         self._count = count
-        self._queue: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
-        self._threads: list[threading.Thread] = []
+        self._queue: Queue[Work | None] = threads.queue()
+        self._threads: list[Thread] = []
         self._running: dict[int, tuple[Work, float]] = {}
         self._overdue: set[int] = set()
 
@@ -67,12 +67,10 @@ class Workers:
                 _log.warning("worker_left_behind", thread=thread.name)
 
     def _add(self) -> None:
-        thread = threading.Thread(target=self._work, name=f"interlock-worker-{len(self._threads)}", daemon=True)
-        self._threads.append(thread)
-        thread.start()
+        me = len(self._threads)
+        self._threads.append(self._start(f"interlock-worker-{me}", lambda: self._work(me)))
 
-    def _work(self) -> None:
-        me = threading.get_ident()
+    def _work(self, me: int) -> None:
         connection: Connection | None = None
         while (work := self._queue.get()) is not None:
             self._running[me] = (work, self._clock.monotonic_s())

@@ -5,7 +5,6 @@ no longer holds is handed back to run anew; a statement that fails is found by b
 """
 
 import queue
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
@@ -16,6 +15,7 @@ from interlock import failpoints
 from interlock.clock import Clock
 from interlock.coordinator.checking import Checker
 from interlock.coordinator.configured import ConfiguredLimits
+from interlock.coordinator.machine import Machine
 from interlock.coordinator.work import Outcome, Work
 from interlock.model.changes import Change
 from interlock.model.errors import InterlockError, NameTaken, NotOwner
@@ -26,6 +26,7 @@ from interlock.store.database import Database
 from interlock.store.erasing import erase, erase_signals
 from interlock.store.flush import Conflict, flush
 from interlock.store.queries import engines, entities
+from interlock.threads import Queue, Thread
 
 #: bounds of one transaction
 SETS_MAX = 512
@@ -51,7 +52,7 @@ class Owner:
         return (self.epoch << SEQ_BITS) + self.seq + 1
 
 
-class Writer(threading.Thread):
+class Writer:
     """Commits what it is given, in order of arrival. `done` is called in its thread after each commit;
     `broken` once, when the engine must stop: after an error of the COMMIT, or when it is not the owner, which an
     idle writer looks after too."""
@@ -62,12 +63,12 @@ class Writer(threading.Thread):
         owner: Owner,
         clock: Clock,
         limits: ConfiguredLimits,
+        machine: Machine,
         done: Callable[[Outcome], None],
         broken: Callable[[Exception], None],
         *,
         sets_max: int = SETS_MAX,
     ) -> None:
-        super().__init__(name="interlock-writer", daemon=True)
         self._database = database
         self._connection = database.writer()
         self._owner = owner
@@ -76,10 +77,20 @@ class Writer(threading.Thread):
         self._done = done
         self._broken = broken
         self._sets_max = sets_max
-        self._queue: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
+        self._machine = machine
+        self._thread: Thread | None = None
+        self._queue: Queue[Work | None] = machine.threads.queue()
         self._first: Work | None = None
         #: how many transactions were committed
         self.commits = 0
+
+    def start(self) -> None:
+        self._thread = self._machine.threads.start("interlock-writer", self._run)
+
+    def join(self) -> None:
+        """Waits until the thread has ended."""
+        if self._thread is not None:
+            self._thread.join()
 
     def put(self, work: Work) -> None:
         self._queue.put(work)
@@ -88,7 +99,7 @@ class Writer(threading.Thread):
         """Ends the thread after what was put before."""
         self._queue.put(None)
 
-    def run(self) -> None:
+    def _run(self) -> None:
         try:
             while batch := self._next_batch():
                 self._done(self._commit(batch))
@@ -149,6 +160,7 @@ class Writer(threading.Thread):
             finally:
                 self._connection.invalidate()  # after a COMMIT that failed it may be anywhere; the next's is new
             raise
+        self._machine.committed([work.change_set for work in outcome.committed if work.change_set is not None])
         self._note_limits(outcome.committed)
         failpoints.after("commit", hit)
         owner.seq += 1

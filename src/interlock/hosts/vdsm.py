@@ -122,8 +122,11 @@ class VdsmHost:
             )
         except wire.ConnectFailed as error:
             raise Unreachable(str(error)) from error
+        method = HostGetCapabilities().method
         try:
-            return cls(client, await client.call(HostGetCapabilities().method, {}))
+            with failpoints.around(f"{failpoints.HOST_CALL}{method}"):
+                capabilities = await client.call(method, {})
+            return cls(client, capabilities)
         except (wire.RpcError, wire.NotSent, wire.Unanswered, AttributeError, KeyError, TypeError, ValueError) as error:
             await client.close()
             words = f"{endpoint.address}:{endpoint.port} does not say what it can do: {fitting(str(error))}"
@@ -229,11 +232,12 @@ class VdsmHost:
             headers[CORRELATION_HEADER] = task.correlation_id
             if self.dedupes:
                 headers |= {FLOW_HEADER: str(task.flow_id), TERM_HEADER: str(term)}
-        hit = failpoints.before(f"host:{method}")
+        name = f"{failpoints.HOST_CALL}{method}"
+        hit = failpoints.before(name)
         try:
             answer = await self._client.call(method, params, headers=headers)
         except wire.RpcError as error:
-            failpoints.after(f"host:{method}", hit)
+            failpoints.after(name, hit)
             if error.code == INTERNAL_ERROR and task is not None and task.is_mutating:
                 raise Unanswered(f"{method}: {error.message}") from error
             if error.code in NOT_NOW:
@@ -243,7 +247,7 @@ class VdsmHost:
             raise NotSent(str(error)) from error
         except wire.Unanswered as error:
             raise Unanswered(str(error)) from error
-        failpoints.after(f"host:{method}", hit)
+        failpoints.after(name, hit)
         return answer
 
 

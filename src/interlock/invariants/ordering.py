@@ -1,53 +1,42 @@
 """Invariants 13 and 14: the order in which parts run and are undone."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, or_, select
+from sqlalchemy import Connection, select
 
-from interlock.model.layout import options_of
-from interlock.model.records import Role
+from interlock.invariants.picture import Picture
+from interlock.model.records import CommandRecord, Role
 from interlock.model.states import Result, State
 from interlock.store import tables
 
 _command = tables.command_entities
-_columns = (
-    *(
-        _command.c[name]
-        for name in (
-            "id", "flow_id", "parent_id", "role", "undoes", "position", "after", "state", "result", "best_effort",
-            "started_at", "ended_seq", "undo", "has_leftovers", "options_json", "superseded", "forced_by",
-            "skipped_by",
-        )
-    ),
-    _command.c.failure_json.is_not(None).label("has_failure"),
-)  # fmt: skip
 
 
-def sequence_broken(connection: Connection) -> Iterator[str]:
+def sequence_broken(flow: Picture) -> Iterator[str]:
     """13. A part that had its turn comes after parts that had succeeded, or need not; an alternative after failures."""
-    of_parents = select(_command.c.parent_id).where(or_(_command.c.after != (), _command.c.options_json.is_not(None)))
-    rows = connection.execute(select(*_columns).where(_command.c.parent_id.in_(of_parents))).all()
-    places = {(*_plan(row), row.position): row for row in rows if not row.superseded}
-    chosen = {(*_plan(row), _choice(row)): row for row in rows if row.result is Result.SUCCEEDED}
+    rows = [row for row in flow.commands if row.parent_id is not None]
+    places = {(*row.plan, row.position): row for row in rows if not row.superseded}
+    chosen = {(*row.plan, row.options.choice): row for row in rows if row.result is Result.SUCCEEDED}
     for row in rows:
         never_began = row.state is State.PENDING or (row.result is Result.CANCELLED and row.started_at is None)
         if never_began or row.superseded:
             continue
         for position in row.after:
-            before = places.get((*_plan(row), position))
-            if before is not None and _choice(before) is not None:
-                before = chosen.get((*_plan(row), _choice(before)), before)
+            before = places.get((*row.plan, position))
+            if before is not None and before.options.choice is not None:
+                before = chosen.get((*row.plan, before.options.choice), before)
             yield from _comes_after(row, position, before)
-        former = places.get((*_plan(row), row.position - 1))
-        if former is None or _choice(row) is None or _choice(former) != _choice(row):
+        former = places.get((*row.plan, row.position - 1))
+        choice = row.options.choice
+        if former is None or choice is None or former.options.choice != choice:
             continue
         if former.result is not Result.FAILED or former.has_leftovers:
             yield f"command {row.id} is {row.state} instead of {former.id}, which has not failed cleanly"
 
 
-def _comes_after(row: Row[Any], position: int, before: Row[Any] | None) -> Iterator[str]:
+def _comes_after(row: CommandRecord, position: int, before: CommandRecord | None) -> Iterator[str]:
     if before is None:
         yield f"command {row.id} comes after position {position}, where there is nothing"
     elif before.result is not Result.SUCCEEDED and not _need_not_succeed(before):
@@ -56,18 +45,11 @@ def _comes_after(row: Row[Any], position: int, before: Row[Any] | None) -> Itera
         yield f"command {row.id} ended before {before.id}, which it comes after"
 
 
-def _need_not_succeed(row: Row[Any]) -> bool:
+def _need_not_succeed(row: CommandRecord) -> bool:
     """Whether somebody skipped it, or it is best-effort and has ended, not because what it comes after has failed."""
-    was_cancelled = row.result is Result.CANCELLED and (row.started_at is not None or row.has_failure)
+    has_begun = row.started_at is not None or row.failure_json is not None
+    was_cancelled = row.result is Result.CANCELLED and has_begun
     return row.skipped_by is not None or (row.best_effort and (row.result is Result.FAILED or was_cancelled))
-
-
-def _plan(row: Row[Any]) -> tuple[Any, ...]:
-    return row.parent_id, row.role, row.undoes
-
-
-def _choice(row: Row[Any]) -> int | None:
-    return options_of(row.options_json).choice
 
 
 def former_broken(connection: Connection) -> Iterator[str]:
@@ -82,19 +64,22 @@ def former_broken(connection: Connection) -> Iterator[str]:
             yield f"job {row.flow_id} has begun but comes after job {row.former_id}, of whose end it was not told"
 
 
-def undone_wrongly(connection: Connection) -> Iterator[str]:
+def undone_wrongly(flow: Picture) -> Iterator[str]:
     """14. What is undone had succeeded, under a command that failed; what ended later is undone as well."""
-    flows = select(_command.c.flow_id).where(or_(_command.c.undo.is_not(None), _command.c.state == State.COMPENSATING))
-    query = select(*_columns).where(_command.c.flow_id.in_(flows)).order_by(_command.c.flow_id)
-    rows = {row.id: row for row in connection.execute(query)}
-    permanent = _past_return(rows.values())
-    under: dict[UUID, list[Row[Any]]] = {}
-    for row in rows.values():
+    undoing = [(each.id, each.undoes) for each in flow.commands] + [(each.id, each.undoes) for each in flow.tasks]
+    for id, undoes in undoing:
+        if undoes is not None and undoes in flow.by_id and flow.by_id[undoes].undo is None:
+            yield f"command {undoes} is not said to be undone, and {id} undoes it"
+    if all(row.undo is None and row.state is not State.COMPENSATING for row in flow.commands):
+        return
+    permanent = _past_return(flow)
+    under: dict[UUID, list[CommandRecord]] = {}
+    for row in flow.commands:
         if row.undo is not None and row.result is not Result.SUCCEEDED:
             yield f"command {row.id} is undone ({row.undo}) and its result is {row.result}"
         elif row.result is Result.SUCCEEDED and row.parent_id is not None:
-            above = _first_not_succeeded(rows, row)
-            if _is_under(rows, row, permanent):
+            above = _first_not_succeeded(flow, row)
+            if _is_under(flow, row, permanent):
                 if row.undo is not None:
                     yield f"command {row.id} is undone ({row.undo}) past a point of no return"
             elif above is not None:
@@ -102,48 +87,50 @@ def undone_wrongly(connection: Connection) -> Iterator[str]:
             elif row.undo is not None:
                 yield f"command {row.id} is undone ({row.undo}) and nothing above it failed"
     for id, completed in under.items():
-        yield from _out_of_order(rows[id], completed)
+        yield from _out_of_order(flow.by_id[id], completed)
 
 
-def _first_not_succeeded(rows: dict[UUID, Row[Any]], row: Row[Any]) -> Row[Any] | None:
+def _first_not_succeeded(flow: Picture, row: CommandRecord) -> CommandRecord | None:
     """The command that undoes this one; None where it is not part of what anybody may undo."""
-    while row.parent_id is not None and row.role is Role.FORWARD:
-        row = rows[row.parent_id]
+    while row.role is Role.FORWARD and (parent := flow.parent_of(row)) is not None:
+        row = parent
         if row.result is not Result.SUCCEEDED:
             return row
     return None
 
 
-def _past_return(rows: Iterable[Row[Any]]) -> set[UUID]:
+def _past_return(flow: Picture) -> set[UUID]:
     """What is not undone: parts of no return that may have happened, what came before them, and what holds them."""
-    by_id = {row.id: row for row in rows}
-    places = {(*_plan(row), row.position): row for row in by_id.values() if not row.superseded}
+    places: dict[tuple[Any, ...], CommandRecord] = {
+        (*row.plan, row.position): row for row in flow.commands if row.parent_id is not None and not row.superseded
+    }
     kept: set[UUID] = set()
-    stack = [row for row in by_id.values() if options_of(row.options_json).no_return and _may_have_happened(row)]
+    stack = [row for row in flow.commands if row.options.no_return and _may_have_happened(row)]
     while stack:
         row = stack.pop()
-        if row.id in kept or row.parent_id is None or row.role is not Role.FORWARD:
+        parent = flow.parent_of(row)
+        if row.id in kept or parent is None or row.role is not Role.FORWARD:
             continue
         kept.add(row.id)
-        stack.append(by_id[row.parent_id])
-        stack += [places[(*_plan(row), position)] for position in row.after]
+        stack.append(parent)
+        stack += [places[place] for position in row.after if (place := (*row.plan, position)) in places]
     return kept
 
 
-def _may_have_happened(row: Row[Any]) -> bool:
-    return row.result is Result.SUCCEEDED or bool(row.has_leftovers)
+def _may_have_happened(row: CommandRecord) -> bool:
+    return row.result is Result.SUCCEEDED or row.has_leftovers
 
 
-def _is_under(rows: dict[UUID, Row[Any]], row: Row[Any], kept: set[UUID]) -> bool:
+def _is_under(flow: Picture, row: CommandRecord, kept: set[UUID]) -> bool:
     """Whether it, or a command above it, is kept; below one that is kept all is."""
-    while row.parent_id is not None:
+    while (parent := flow.parent_of(row)) is not None:
         if row.id in kept and row.result is Result.SUCCEEDED:
             return True
-        row = rows[row.parent_id]
+        row = parent
     return False
 
 
-def _out_of_order(above: Row[Any], completed: Sequence[Row[Any]]) -> Iterator[str]:
+def _out_of_order(above: CommandRecord, completed: Sequence[CommandRecord]) -> Iterator[str]:
     undone = [row for row in completed if row.undo is not None]
     kept = [row for row in completed if row.undo is None]
     if undone and above.state in (State.PENDING, State.VALIDATING, State.EXECUTING):
@@ -156,5 +143,5 @@ def _out_of_order(above: Row[Any], completed: Sequence[Row[Any]]) -> Iterator[st
             yield f"command {above.id} has compensated but left {last.id}, which had completed"
 
 
-def _place(row: Row[Any]) -> int:
-    return int(row.ended_seq or 0)
+def _place(row: CommandRecord) -> int:
+    return row.ended_seq or 0

@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Column, Connection, ForeignKeyConstraint, Select, Table, and_, select
+from sqlalchemy import Connection, ForeignKeyConstraint, Select, Table, and_, select
 
+from interlock.invariants.picture import Picture
 from interlock.store import tables
 
 _job, _command, _task = tables.job, tables.command_entities, tables.async_tasks
-_event, _leftover, _step = tables.audit_log, tables.leftovers, tables.step
+_event, _leftover = tables.audit_log, tables.leftovers
 _parent = _command.alias("parent")
 
 #: ids that are no foreign keys, lest deleting a command searched the whole log
@@ -76,20 +77,14 @@ def _leading_nowhere(table: Table, foreign: ForeignKeyConstraint) -> Select[Any]
     )
 
 
-def correlation_differs(connection: Connection) -> Iterator[str]:
+def correlation_differs(flow: Picture) -> Iterator[str]:
     """22. All rows of a flow bear the correlation id of its job."""
-    belongings: tuple[tuple[Table, Column[object]], ...] = (
-        (_command, _command.c.flow_id),
-        (_task, _task.c.flow_id),
-        (_step, _step.c.job_id),
-        (_event, _event.c.flow_id),
-        (_leftover, _leftover.c.flow_id),
-    )
-    for table, flow in belongings:
-        query = (
-            select(table.c.id, table.c.correlation_id, _job.c.id, _job.c.correlation_id)
-            .join(_job, _job.c.id == flow)
-            .where(table.c.correlation_id != _job.c.correlation_id)
-        )
-        for id, found, job, wanted in connection.execute(query):
-            yield f"{table.name} {id} bears correlation id {found!r}, its job {job} bears {wanted!r}"
+    rows = [("command_entities", each.id, each.correlation_id) for each in flow.commands]
+    rows += [("async_tasks", each.id, each.correlation_id) for each in flow.tasks]
+    rows += [("step", each.id, each.correlation_id) for each in flow.steps]
+    rows += [("leftovers", each.id, each.correlation_id) for each in flow.leftovers]
+    told = [("audit_log", number, event.correlation_id) for number, event in flow.events]
+    for table, id, found in (*rows, *told):
+        if found != flow.job.correlation_id:
+            wanted = f"its job {flow.job.id} bears {flow.job.correlation_id!r}"
+            yield f"{table} {id} bears correlation id {found!r}, {wanted}"

@@ -2,14 +2,10 @@
 
 from collections.abc import Iterator
 
-from sqlalchemy import Connection, func, not_, or_, select
+from interlock.invariants.picture import Picture
+from interlock.model.states import Outcome, Result, State, StepStatus
 
-from interlock.model.states import Result, State, StepStatus
-from interlock.store import tables
-
-_job, _step, _event = tables.job, tables.step, tables.audit_log
-_command, _task = tables.command_entities, tables.async_tasks
-_unended = ("PENDING", "STARTED")
+_UNENDED = frozenset({StepStatus.PENDING, StepStatus.STARTED})
 
 _SHOWN = {
     Result.SUCCEEDED: StepStatus.FINISHED,
@@ -18,62 +14,43 @@ _SHOWN = {
 }
 
 
-def shown_otherwise(connection: Connection) -> Iterator[str]:
+def shown_otherwise(flow: Picture) -> Iterator[str]:
     """19. A job has ended exactly when its flow command has, as that did; no step is open after its job, and
     the step of a command or a task is over exactly when that is."""
-    query = (
-        select(_job.c.id, _job.c.status, _job.c.result, _job.c.ended_at, _command.c.state, _command.c.result)
-        .join(_command, _command.c.id == _job.c.id)
-        .order_by(_job.c.id)
-    )
-    for id, status, shown, ended_at, state, result in connection.execute(query):
-        if shown is not result or (ended_at is None) is (state is State.ENDED):
-            yield f"job {id} shows result {shown} and end time {ended_at}, its command is {state} {result}"
-        elif result is not None and status is not _SHOWN[result]:
-            yield f"job {id} is {status}, its command ended {result}"
-    outlived = (
-        select(_step.c.id, _step.c.status, _job.c.id)
-        .join(_job, _job.c.id == _step.c.job_id)
-        .where(_job.c.ended_at.is_not(None), _step.c.status.in_(_unended))
-    )
-    for id, status, job in connection.execute(outlived):
-        yield f"step {id} is {status} and its job {job} has ended"
-    for part, over in ((_command, _command.c.state == State.ENDED), (_task, _task.c.outcome.is_not(None))):
-        differing = (
-            select(_step.c.id, _step.c.status, part.c.state)
-            .join(part, part.c.id == _step.c.id)
-            .where(_step.c.status.in_(_unended) == over, _step.c.parent_step_id.is_not(None))
-        )
-        for id, status, state in connection.execute(differing):
-            yield f"step {id} is {status}, what it shows is {state}"
+    job, root = flow.job, flow.by_id.get(flow.job.id)
+    if root is not None and (job.result is not root.result or (job.ended_at is None) is (root.state is State.ENDED)):
+        shown = f"job {job.id} shows result {job.result} and end time {job.ended_at}"
+        yield f"{shown}, its command is {root.state} {root.result}"
+    elif root is not None and root.result is not None and job.status is not _SHOWN[root.result]:
+        yield f"job {job.id} is {job.status}, its command ended {root.result}"
+    over = {command.id: (command.state is State.ENDED, str(command.state)) for command in flow.commands}
+    over |= {task.id: (task.outcome is not None, str(task.state)) for task in flow.tasks}
+    for step in flow.steps:
+        is_open = step.status in _UNENDED
+        if is_open and job.ended_at is not None:
+            yield f"step {step.id} is {step.status} and its job {job.id} has ended"
+        is_over, state = over.get(step.id, (not is_open, ""))
+        if is_over is is_open and step.parent_step_id is not None:
+            yield f"step {step.id} is {step.status}, what it shows is {state}"
 
 
-def progress_out_of_bounds(connection: Connection) -> Iterator[str]:
+def progress_out_of_bounds(flow: Picture) -> Iterator[str]:
     """20. Progress is a percentage, and whole where something finished."""
-    for table, done in (
-        (_job, _job.c.result == Result.SUCCEEDED),
-        (_step, _step.c.status == StepStatus.FINISHED),
-        (_task, _task.c.outcome == "SUCCEEDED"),
-    ):
-        wrong = or_(not_(table.c.progress.between(0, 100)), done & (table.c.progress != 100))
-        for id, progress in connection.execute(select(table.c.id, table.c.progress).where(wrong)):
-            yield f"{table.name} {id} shows a progress of {progress}"
+    shown = [("job", flow.job.id, flow.job.progress, flow.job.result is Result.SUCCEEDED)]
+    shown += [("step", each.id, each.progress, each.status is StepStatus.FINISHED) for each in flow.steps]
+    shown += [("async_tasks", each.id, each.progress, each.outcome is Outcome.SUCCEEDED) for each in flow.tasks]
+    for table, id, progress, is_done in shown:
+        if not 0 <= progress <= 100 or (is_done and progress != 100):
+            yield f"{table} {id} shows a progress of {progress}"
 
 
-def event_gaps(connection: Connection) -> Iterator[str]:
+def event_gaps(flow: Picture) -> Iterator[str]:
     """21. The events of a flow are 1, 2, … as many as its job counts, in the order of the whole log."""
-    many, last = func.count(_event.c.id), func.max(_event.c.seq)
-    query = (
-        select(_job.c.id, _job.c.events, many, func.coalesce(last, 0))
-        .outerjoin(_event, _event.c.flow_id == _job.c.id)
-        .group_by(_job.c.id, _job.c.events)
-        .having((many != _job.c.events) | (func.coalesce(last, 0) != _job.c.events))
-    )
-    for id, counted, found, highest in connection.execute(query):
-        yield f"job {id} counts {counted} events; there are {found}, the last numbered {highest}"
-    later = _event.alias("later")
-    query = select(_event.c.flow_id, later.c.seq).join(
-        later, (later.c.flow_id == _event.c.flow_id) & (later.c.seq == _event.c.seq + 1)
-    )
-    for flow, seq in connection.execute(query.where(later.c.id < _event.c.id)):
-        yield f"event {seq} of flow {flow} stands in the log before the one that precedes it"
+    numbers = [event.seq for _, event in flow.events]
+    many, last = len(numbers), max(numbers, default=0)
+    if many != flow.job.events or last != flow.job.events:
+        yield f"job {flow.job.id} counts {flow.job.events} events; there are {many}, the last numbered {last}"
+    place = {event.seq: number for number, event in flow.events}
+    for seq, number in place.items():
+        if number < place.get(seq - 1, 0):
+            yield f"event {seq} of flow {flow.job.id} stands in the log before the one that precedes it"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine
 
+from interlock import failpoints
 from interlock.model.errors import Bug, DatabaseLost
 from interlock.store.dialects import place_of
 from interlock.store.dialects.place import Place
@@ -38,7 +39,7 @@ class Database:
             place.release()
             raise
         try:
-            with database.writer().begin():
+            with failpoints.around("commit_schema"), database.writer().begin():
                 migrate(database.writer(), database.name)
         except BaseException:
             database.close()

@@ -9,7 +9,7 @@ from interlock.virt.entities import Disk, DiskFormat, DiskStatus, StorageDomain,
 
 WIRE_FORMATS = {DiskFormat.COW: VolumeFormat.COW, DiskFormat.RAW: VolumeFormat.RAW}
 
-_NEVER_OR_UNDONE = (Outcome.REFUSED, Outcome.FAILED)
+_NEVER_OR_UNDONE = (Outcome.REFUSED, Outcome.FAILED, Outcome.STOPPED)
 
 
 def domain_locks(db: Reader, domains: Iterable[Ref[StorageDomain]]) -> Locks:
@@ -100,7 +100,7 @@ def judge_new_vm(db: Tx, ref: Ref[Vm], failure: Failure) -> None:
 
 
 def nothing_was_done(tasks: Iterable[TaskResult], failure: Failure) -> bool:
-    """Whether the tasks certainly changed nothing that stays: refused, or failed and rolled back."""
+    """Whether the tasks certainly changed nothing that stays: refused, or failed or stopped and rolled back."""
     if any(cause.leftover for cause in failure.causes):
         return False
     return all(task.outcome in _NEVER_OR_UNDONE for task in tasks)

@@ -2,7 +2,6 @@
 
 import asyncio
 import ssl
-import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -10,6 +9,7 @@ from typing import Any  # JSON values
 
 import structlog
 
+from interlock.ids import new_id
 from interlock.wire import jsonrpc, loopback
 from interlock.wire.connection import Connection, heart_beat_pair
 from interlock.wire.destinations import EVENTS, REQUESTS, is_within
@@ -44,12 +44,12 @@ class Client:
         self._limits = limits
         loop = asyncio.get_running_loop()
         self._greeting: asyncio.Future[Frame | str] = loop.create_future()
-        self._farewell = str(uuid.uuid4())
+        self._farewell = str(new_id())
         self._receipt: asyncio.Future[None] = loop.create_future()
         self._lost: asyncio.Future[None] = loop.create_future()
         self._loss: Exception | None = None
         self._pending: dict[str, asyncio.Future[Reply | str]] = {}
-        self._reply_to = str(uuid.uuid4())
+        self._reply_to = str(new_id())
         self._last_error = ""
         self._connection: Connection | None = None
         #: Why the connection is closed; None while it is open.
@@ -104,7 +104,7 @@ class Client:
         Raises RpcError (the peer's answer), NotSent, Unanswered; ValueError or TypeError, with nothing sent,
         for params or headers that the wire cannot carry.
         """
-        request_id = str(uuid.uuid4())
+        request_id = str(new_id())
         raw = self._request(request_id, method, params, headers)
         if self._connection is None or self.closed_because is not None:
             raise NotSent(f"{method} was not sent to {self._name}: {self.closed_because}; connect again")
@@ -206,7 +206,7 @@ class Client:
 
     def _subscribe(self, destination: str) -> None:
         assert self._connection is not None
-        self._connection.send(Frame("SUBSCRIBE", {"destination": destination, "ack": "auto", "id": str(uuid.uuid4())}))
+        self._connection.send(Frame("SUBSCRIBE", {"destination": destination, "ack": "auto", "id": str(new_id())}))
 
     def _request(self, request_id: str, method: str, params: Mapping[str, Any], headers: Mapping[str, str]) -> bytes:
         if taken := _RESERVED & headers.keys():

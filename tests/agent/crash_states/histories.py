@@ -14,8 +14,8 @@ from interlock.agent.journal.ledger import Ledger
 from interlock.agent.records import Entry, Failure, HostTask
 from interlock.agent.task_machine import MOVES, Inner
 from interlock.agent.tasks.table import TaskTable
+from interlock.sim.forgetful_files import ForgetfulFiles
 from interlock.verbs import Code
-from tests.agent.forgetful_files import ForgetfulFiles
 
 FOLDER = Path("/state")
 FILE = FOLDER / "journal"

@@ -11,9 +11,9 @@ import pytest
 
 from interlock.agent.journal.files import Appender
 from interlock.agent.records import Entry
+from interlock.sim.forgetful_files import Contents, ForgetfulFiles
 from tests.agent.crash_states.histories import ASIDE, History, facts, folded, id_of, journal_on
 from tests.agent.crash_states.worlds import KINDS, is_open
-from tests.agent.forgetful_files import Contents, ForgetfulFiles
 
 HISTORIES = 25
 STEPS = 60
@@ -86,6 +86,7 @@ async def lives(number: int) -> AsyncIterator[History]:
         yield history
 
 
+@pytest.mark.hard_case(8)
 async def test_every_state_that_a_crash_can_leave_tells_all_that_was_acknowledged() -> None:
     judged: Counter[str] = Counter()
     compacting = 0

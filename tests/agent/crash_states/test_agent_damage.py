@@ -17,11 +17,11 @@ from interlock.agent.journal.ledger import Ledger
 from interlock.agent.records import Entry, HostTask
 from interlock.agent.task_machine import Inner
 from interlock.ids import new_id
+from interlock.sim.forgetful_files import Contents, ForgetfulFiles
 from interlock.verbs import Code
 from tests.agent.crash_states import damages
 from tests.agent.crash_states.histories import FILE, FOLDER, MARK, History, facts, folded, id_of, journal_on
 from tests.agent.crash_states.worlds import KINDS as CRASHES
-from tests.agent.forgetful_files import Contents, ForgetfulFiles
 
 HISTORIES = 10
 STEPS = 60

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from random import Random
 
-from tests.agent.forgetful_files import Change, Contents, Disk, Unsynced
+from interlock.sim.forgetful_files import Change, Contents, Disk, Unsynced
 
 SECTOR_BYTES = 512
 

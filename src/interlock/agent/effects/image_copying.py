@@ -41,10 +41,12 @@ async def copy_members(
 
 
 async def verify_members(host: Host, members: Sequence[Member], target: Callable[[Member], Path]) -> None:
-    """Fails unless each copy is whole; makes it durable."""
+    """Fails unless each copy is whole; makes it durable, with its name."""
     for member in members:
         await host.blocking(host.qemu_img.check, target(member), member.format)
         await host.blocking(durable.fsync_file, target(member))
+    for folder in {target(member).parent for member in members}:
+        await host.blocking(durable.fsync_folder, folder)
 
 
 def resources(source_domain: str, target_domain: str, image_id: str, *, is_moved: bool = False) -> tuple[Resource, ...]:
@@ -65,7 +67,7 @@ def describe(volume: Volume, member: Member, **changed: str) -> None:
 def _copy_command(qemu_img: QemuImg, member: Member, target: Path) -> list[str]:
     """Makes room for the copy; the command that fills it."""
     durable.remove_file(target)
-    target.touch(mode=0o640)
+    durable.make_file(target)
     return qemu_img.convert_command(
         (member.volume.path, member.format),
         (target, member.format),

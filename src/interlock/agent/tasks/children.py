@@ -146,7 +146,8 @@ class Children:
         folder = self._folder / task_id / name
         for each in (self._folder, folder.parent, folder):
             durable.make_folder(each, mode=0o700)
-        (folder / "boot_id").write_text(_boot_id())
+        with failpoints.around("agent_write"):
+            (folder / "boot_id").write_text(_boot_id())
         durable.write_whole(folder / "command", json.dumps(list(command)).encode())
         with failpoints.around("agent_spawn"):
             self._own[folder] = subprocess.Popen(

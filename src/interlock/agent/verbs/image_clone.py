@@ -32,6 +32,7 @@ def _make(work: Cloning) -> None:
         path = image_folder.aside(target, image_id) / member.id
         work.host.qemu_img.create(path, member.format, member.size_bytes, backing=member.backing)
         durable.fsync_file(path)
+    durable.fsync_folder(image_folder.aside(target, image_id))
 
 
 def _unmake(work: Cloning) -> None:

@@ -58,7 +58,7 @@ def _command(work: Copying) -> list[str]:
     """Makes room for the copy; the command that fills it."""
     source, target = _source(work), _target(work)
     part = prepare_part(target)
-    part.touch(mode=0o640, exist_ok=False)
+    durable.make_file(part)
     return work.host.qemu_img.convert_command(
         (source.path, source.format),
         (part, target.format),
@@ -86,6 +86,8 @@ def _verify(work: Copying) -> None:
     qemu_img.check(target.part_path, kind)
     if qemu_img.info(target.part_path, kind).virtual_size < wanted:
         qemu_img.resize(target.part_path, kind, wanted, preallocate=preallocation(target), code=Code.VOLUME_COPY_ERROR)
+    durable.fsync_file(target.part_path)
+    durable.fsync_folder(target.part_path.parent)
 
 
 def _describe(work: Copying) -> None:
@@ -104,8 +106,6 @@ def _discard_description(work: Copying) -> None:
 
 def _replace(work: Copying) -> None:
     target = _target(work)
-    if target.part_path.exists():
-        durable.fsync_file(target.part_path)
     durable.ensure_renamed(target.part_path, target.path)
     durable.ensure_renamed(_described(target), target.meta_path)
 

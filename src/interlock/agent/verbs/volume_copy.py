@@ -6,6 +6,7 @@ that has replaced a volume cannot be reverted.
 
 from __future__ import annotations
 
+from interlock.agent import durable
 from interlock.agent.effects.attending import attend, end_children
 from interlock.agent.effects.publishing import discard_part, prepare_part, publish, refuse_existing, withdraw
 from interlock.agent.records import StepFailed
@@ -67,7 +68,7 @@ async def _copy(work: Copying) -> None:
 def _command(work: Copying) -> list[str]:
     """Makes room for the copy; the command that fills it."""
     source, part = _source(work), prepare_part(_target(work))
-    part.touch(mode=0o640, exist_ok=False)
+    durable.make_file(part)
     return work.host.qemu_img.convert_command(
         (source.path, source.format), (part, work.verb.volFormat), preallocate=work.verb.preallocate
     )

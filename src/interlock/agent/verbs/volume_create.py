@@ -50,6 +50,9 @@ def _make(work: Creating) -> None:
         raise StepFailed(Code.VOLUME_CREATION_ERROR, f"{part} has only {made.virtual_size} bytes")
     if verb.initialSize is not None:
         durable.allocate(part, verb.initialSize)
+    # An empty file would be taken for a raw volume of no size: the program that made it does not flush.
+    durable.fsync_file(part)
+    durable.fsync_folder(part.parent)
 
 
 def _unmake(work: Creating) -> None:

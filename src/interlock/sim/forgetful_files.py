@@ -91,10 +91,19 @@ class ForgetfulFiles:
     tables: list[dict[Path, _Content]] = field(default_factory=lambda: [{}])
     history: list[Disk] = field(default_factory=list)
     fail_fsync: bool = False
+    #: Whether `history` is kept.
+    keeps_history: bool = True
 
     @classmethod
-    def after_crash(cls, contents: Contents) -> ForgetfulFiles:
-        return cls([{path: _Content(data, data) for path, data in contents.items()}])
+    def after_crash(cls, contents: Contents, *, keeps_history: bool = True) -> ForgetfulFiles:
+        files = cls([{path: _Content(data, data) for path, data in contents.items()}])
+        files.keeps_history = keeps_history
+        return files
+
+    def disk(self) -> Disk:
+        """What a crash now could leave."""
+        tables = ({path: Unsynced(c.durable, c.changes) for path, c in table.items()} for table in self.tables)
+        return Disk(tuple(tables))
 
     def read(self, path: Path) -> bytes | None:
         content = self.tables[-1].get(path)
@@ -135,8 +144,8 @@ class ForgetfulFiles:
         return self.tables[-1][path]
 
     def _happened(self) -> None:
-        tables = ({path: Unsynced(c.durable, c.changes) for path, c in table.items()} for table in self.tables)
-        self.history.append(Disk(tuple(tables)))
+        if self.keeps_history:
+            self.history.append(self.disk())
 
 
 @dataclass

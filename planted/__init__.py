@@ -1,0 +1,1 @@
+"""Planted bugs: small wrong changes to the code, each of which the simulator must notice."""

@@ -1,0 +1,123 @@
+"""The flows of the virtualization catalog on a real site, and what the end of each must be true of."""
+
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+import httpx
+
+from interlock.testing.site import Site, wait_for
+from interlock.vdsm import Code
+from tests.agent.processes import running
+from tests.killing import loop
+from tests.killing.flows import Flow
+from tests.killing.matrix import dead
+from tests.killing.world import Worlds
+
+#: a task that the agent has just accepted, as its journal has it: id, flow
+_ACCEPTED = re.compile(r'"id":"([^"]+)","method":"[^"]+","params":\{[^}]*\},"flow":"([^"]+)"[^}]*"state":"init"')
+
+
+class SiteFlow:
+    """One flow of the catalog, run again and again under other names: a `loop.Operation`."""
+
+    def __init__(self, site: Site, flow: Flow) -> None:
+        self.site, self.flow = site, flow
+        self._worlds = Worlds(site)
+        self._before: dict[str, str] = {}
+        self._jobs: set[Any] = set()
+
+    def prepare(self, name: str) -> None:
+        self.flow.prepare(self.site, name)
+        loop.settled(self.site)
+        self._before = self._worlds.now()
+        self._jobs = {id for (id,) in self._jobs_now()}
+
+    def submit(self, name: str) -> str:
+        parameters = {key: self._known(value) for key, value in self.flow.filled(name).items()}
+        job_id = self.site.submit(self.flow.command, **parameters)
+        if self.flow.is_cancelled:
+            wait_for("a host copies, or something is dead", lambda: self._copies() or bool(dead(self.site)))
+            with suppress(httpx.HTTPStatusError):  # it has ended
+                self.site.api(f"/jobs/{job_id}/cancel", {"reason": "so"})
+        return job_id
+
+    def _copies(self) -> bool:
+        return any(map(running, (self.site.folder / "agent" / "jobs").glob("*/*")))
+
+    def _known(self, value: Any) -> Any:  # Any: JSON values
+        if value == "{port}":
+            return int((self.site.folder / "agent" / "port").read_text())
+        return str(self.site.storage) if value == "{storage}" else value
+
+    def job(self, name: str) -> str | None:
+        new = [id for (id,) in self._jobs_now() if id not in self._jobs]
+        assert len(new) <= 1, f"{name} was accepted {len(new)} times"
+        return str(loop.as_id(new[0])) if new else None
+
+    def _jobs_now(self) -> list[tuple[Any, ...]]:
+        return self.site.rows("SELECT id FROM job WHERE action = ?", self.flow.command)
+
+    def nothing_happened(self, name: str) -> None:
+        _none(differences(self._before, self._worlds.now()), f"{name} was not accepted")
+
+    def judge(self, name: str, job: dict[str, Any], order: str) -> None:
+        """The end is the one that it may have, it is true of rows and files, and each task was accepted once."""
+        after, result, wanted = self._worlds.now(), self.flow.result, self.flow.after(self._before, name)
+        if self.flow.is_cancelled:
+            is_kept = self._was_accepted(job, "cancel_accepted")
+            result, wanted = ("CANCELLED", self._before) if is_kept else ("SUCCEEDED", wanted)
+        if job["result"] == result:
+            _none(differences(wanted, after), order)
+            commands = {command["name"] for command in job["commands"]}
+            assert commands == {self.flow.command, *self.flow.parts}, f"{order}: {commands}"
+        elif self.site.stock:
+            self._told_truth(name, job, after, order)
+        else:
+            self._was_interrupted(job, after, order)
+        self._accepted_once(job, order)
+
+    def _was_accepted(self, job: dict[str, Any], kind: str) -> bool:
+        """Whether a wish of a person was; it is told of once."""
+        told = [event["kind"] for event in self.site.api(f"/jobs/{job['id']}/events")["events"]].count(kind)
+        assert told <= 1, f"{kind} {told} times"
+        return told == 1
+
+    def _was_interrupted(self, job: dict[str, Any], after: Mapping[str, str], order: str) -> None:
+        """An agent that is killed may lose the child that it was about to start: then all is undone."""
+        assert "agent_" in order, f"{order}: {job['failure']}"
+        codes = {cause["code"] for cause in job["failure"]["causes"]}
+        assert Code.INTERRUPTED in codes, f"{order}: {job['failure']}"
+        _none(differences(self._before, after), f"{order}: {job['failure']}")
+
+    def _told_truth(self, name: str, job: dict[str, Any], after: Mapping[str, str], order: str) -> None:
+        """A stock host cannot say what became of a start: what is neither as before nor as after shows as doubtful."""
+        assert job["result"] == "FAILED", f"{order}: {job['result']}"
+        wanted = self.flow.after(self._before, name)
+        for key in {*self._before, *wanted, *after}:
+            if after.get(key) not in (self._before.get(key), wanted.get(key)):
+                assert "ILLEGAL" in after.get(key, ""), f"{order}: {key} is {after.get(key)}; {job['failure']}"
+
+    def _accepted_once(self, job: dict[str, Any], order: str) -> None:
+        """The host has accepted exactly the tasks of the rows, each once."""
+        if self.site.stock:
+            return  # it chooses the ids
+        [flow] = [command["id"] for command in job["commands"] if command["parent_id"] is None]
+        found = _ACCEPTED.findall(self.site.agent_journal().decode(errors="replace"))
+        accepted = sorted(id for id, owner in found if owner == flow)
+        named = sorted(task["id"] for task in job["tasks"] if task["method"] != "Host.getCapabilities")
+        assert accepted == named, f"{order}: accepted {accepted}, named {named}"
+
+
+def _none(found: list[str], words: str) -> None:
+    assert not found, f"{words}: {'; '.join(found)}"
+
+
+def differences(wanted: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
+    """In what a world is other than the wanted one."""
+    return [
+        f"{key} is {found.get(key)}, not {wanted.get(key)}"
+        for key in sorted(wanted.keys() | found.keys())
+        if wanted.get(key) != found.get(key)
+    ]
