@@ -80,6 +80,9 @@ def test_a_wrong_question_is_64(server: Server, interlock: Interlock, arguments:
     assert ran.err.startswith(("interlock: ", "user ="))
 
 
+# httpcore leaves a socket to the collector where nobody answers at it
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_the_log_is_followed_over_a_restart_of_the_server(
     server: Server, interlock: Interlock, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -19,7 +19,10 @@ from tests.killing import loop
 DISKS = 2
 
 
-@pytest.fixture(params=["extension", pytest.param("stock", marks=pytest.mark.long)])
+pytestmark = pytest.mark.long
+
+
+@pytest.fixture(params=["extension", "stock"])
 def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
     with loop.running(tmp_path, stock=request.param == "stock") as site:
         yield site

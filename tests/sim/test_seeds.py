@@ -9,7 +9,7 @@ import pytest
 
 from interlock.sim.running import PIECE, piece
 
-SEEDS = int(os.environ.get("INTERLOCK_SEEDS", "100"))
+SEEDS = int(os.environ.get("INTERLOCK_SEEDS", "50"))
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, PIECE))
