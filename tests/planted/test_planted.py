@@ -33,6 +33,7 @@ def test_a_bug_that_does_not_fit_any_more_is_refused(tmp_path: Path) -> None:
     assert file.read_text("utf-8") == "one\none\n"
 
 
+@pytest.mark.long
 def test_a_planted_bug_is_caught_and_told_by_its_invariant() -> None:
     [bug] = [bug for bug in BUGS if bug.name == "end_one_part_early"]
     trial = tried(bug, seeds=20)
