@@ -1,9 +1,11 @@
 """Invariant 24: every change by a person is in the audit log, and the log is as it was written."""
 
 from collections.abc import Iterator
+from functools import cache
 from itertools import chain as in_turn
+from typing import Any
 
-from sqlalchemy import Column, Connection, Table, select, tuple_
+from sqlalchemy import Column, Connection, Select, Table, bindparam, select, tuple_
 
 from interlock.model.actions import Action
 from interlock.model.records import ActionRecord
@@ -61,22 +63,34 @@ def _chain_broken(connection: Connection) -> Iterator[str]:
 
 def _not_told(connection: Connection) -> Iterator[str]:
     """What people did of which no action tells. Who began or did it, and its correlation id, are those of an action."""
-    since = connection.scalar(select(_head.c.since)) or 0
+    since = {"since": connection.scalar(select(_head.c.since)) or 0}
+    jobs, events, named = _untold()
+    for id, user in connection.execute(jobs, since):
+        yield f"job {id} was submitted by {user}, of which no action tells"
+    for flow, seq, kind, user in connection.execute(events, since):
+        yield f"event {seq} of job {flow} ({kind}) names {user}, of whom no action tells"
+    for (table, person, _, _), query in zip(_NAMED, named, strict=True):
+        for id, who in connection.execute(query, since):
+            yield f"{table.name} {id}: {person.name} is {who}, and no action tells of it"
+
+
+@cache
+def _untold() -> tuple[Select[Any], Select[Any], list[Select[Any]]]:
+    """The jobs, the events, and the rows of each of _NAMED of which no action tells, though they are of after
+    `since`."""
+    since = bindparam("since", type_=_head.c.since.type)
     told = select(_action.c.by, _action.c.correlation_id).where(_action.c.correlation_id.is_not(None))
     begun = tuple_(_job.c.user, _job.c.correlation_id).in_(told.where(_action.c.what.in_(_BEGINS)))
     before = _job.alias()  # what a job from before there were actions begins has its user and correlation id too
     former = select(before.c.user, before.c.correlation_id).where(before.c.started_at <= since)
     followed = tuple_(_job.c.user, _job.c.correlation_id).in_(former)
     untold = (_job.c.user != "", _job.c.started_at > since, ~begun, ~followed)
-    query = select(_job.c.id, _job.c.user).where(*untold)
-    for id, user in connection.execute(query):
-        yield f"job {id} was submitted by {user}, of which no action tells"
+    jobs = select(_job.c.id, _job.c.user).where(*untold)
     by_person = (_event.c.user != "", _event.c.kind != "job_accepted", _event.c.at > since)
     unknown = ~tuple_(_event.c.user, _event.c.correlation_id).in_(told)
     events = select(_event.c.flow_id, _event.c.seq, _event.c.kind, _event.c.user).where(*by_person, unknown)
-    for flow, seq, kind, user in connection.execute(events):
-        yield f"event {seq} of job {flow} ({kind}) names {user}, of whom no action tells"
+    named = []
     for table, person, at, by_what in _NAMED:
         unknown = ~tuple_(person, table.c.correlation_id).in_(told.where(_action.c.what.in_(by_what)))
-        for id, who in connection.execute(select(table.c.id, person).where(person != "", at > since, unknown)):
-            yield f"{table.name} {id}: {person.name} is {who}, and no action tells of it"
+        named.append(select(table.c.id, person).where(person != "", at > since, unknown))
+    return jobs, events, named

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain as in_turn
 from itertools import islice
 
 from sqlalchemy import Connection
@@ -54,7 +55,7 @@ def check(connection: Connection, *, noted_digest: str | None = None) -> list[Vi
     Reads only, within the connection's transaction: on a live database it sees one committed state. Tells
     at most TOLD_MAX violations of each invariant.
     """
-    found = _in_order(_all(connection))
+    found = _in_order(in_turn(_in_flows(connection), check_between(connection)))
     if noted_digest is not None and not actions.digest_is_known(connection, noted_digest):
         words = f"no action has the digest {noted_digest}: what was written up to it has been changed since"
         found.append(Violation(24, words))
@@ -66,9 +67,13 @@ def check_flow(flow: Picture) -> list[Violation]:
     return [Violation(number, message) for number, _, find in OF_A_FLOW for message in find(flow)]
 
 
-def _all(connection: Connection) -> Iterator[Violation]:
+def _in_flows(connection: Connection) -> Iterator[Violation]:
     for flow in pictures(connection):
         yield from check_flow(flow)
+
+
+def check_between(connection: Connection) -> Iterator[Violation]:
+    """What breaks an invariant between flows; `check` without looking into them."""
     for number, _, find in OF_ALL:
         yield from (Violation(number, message) for message in islice(find(connection), TOLD_MAX))
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from uuid import UUID
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from interlock.model.records import (
     CommandRecord,
@@ -26,6 +26,8 @@ from interlock.store.queries import flows
 BATCH = 200
 #: states of a task that is over
 OVER = frozenset({TaskState.ENDED, TaskState.CLEAR_FAILED, TaskState.CLEARED})
+_log = tables.audit_log
+_EVENTS = select(_log).where(_log.c.flow_id.in_(bindparam("flows", expanding=True))).order_by(_log.c.id)
 #: which plan of a command is under way
 _UNDER_WAY = {State.COMPENSATING: Role.UNDO, State.FINALIZING: Role.END}
 
@@ -91,10 +93,8 @@ def pictures(connection: Connection) -> Iterator[Picture]:
 
 def of_flows(connection: Connection, ids: Sequence[UUID]) -> Iterator[Picture]:
     """Those flows."""
-    log = tables.audit_log
     events: dict[UUID, list[tuple[int, EventRecord]]] = {}
-    query = select(log).where(log.c.flow_id.in_(ids)).order_by(log.c.id)
-    for row in connection.execute(query).mappings():
+    for row in connection.execute(_EVENTS, {"flows": ids}).mappings():
         events.setdefault(row["flow_id"], []).append((row["id"], read(EventRecord, dict(row))))
     for rows in flows.load(connection, ids):
         yield Picture(

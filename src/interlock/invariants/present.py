@@ -30,6 +30,12 @@ _SAME_FLOW = (
         tables.business_entity_snapshot.c.command_id,
     ),
 )
+_ROOTLESS = select(_job.c.id).outerjoin(_command, _command.c.id == _job.c.id).where(_command.c.id.is_(None))
+_STRAYS = (
+    select(_command.c.id, _command.c.flow_id, _parent.c.flow_id)
+    .join(_parent, _parent.c.id == _command.c.parent_id)
+    .where(_command.c.flow_id != _parent.c.flow_id)
+)
 
 
 def orphans(connection: Connection) -> Iterator[str]:
@@ -38,31 +44,48 @@ def orphans(connection: Connection) -> Iterator[str]:
         for row in connection.execute(query):
             named = " ".join(str(value) for value in row)
             yield f"{name} names {of_target} {named}, which does not exist"
-    for column, target in _SOFT:
-        query = select(column).distinct().outerjoin(target, target.c.id == column)
-        for id in connection.scalars(query.where(column.is_not(None), target.c.id.is_(None))):
-            yield f"{column.table.name} names {target.name} {id}, which does not exist"
-    rootless = select(_job.c.id).outerjoin(_command, _command.c.id == _job.c.id)
-    for id in connection.scalars(rootless.where(_command.c.id.is_(None))):
+    for id in connection.scalars(_ROOTLESS):
         yield f"job {id} has no command"
-    strays = select(_command.c.id, _command.c.flow_id, _parent.c.flow_id).join(
-        _parent, _parent.c.id == _command.c.parent_id
-    )
-    for id, flow, other in connection.execute(strays.where(_command.c.flow_id != _parent.c.flow_id)):
+    for id, flow, other in connection.execute(_STRAYS):
         yield f"command {id} of flow {flow} has a parent of flow {other}"
-    for table, of_flow, owner in _SAME_FLOW:
-        misplaced = select(owner, of_flow, _command.c.flow_id).join(_command, _command.c.id == owner)
-        for id, flow, other in connection.execute(misplaced.where(of_flow != _command.c.flow_id)):
-            yield f"{table.name} has a row of flow {flow} for command {id} of flow {other}"
+    for name, query in _misplaced():
+        for id, flow, other in connection.execute(query):
+            yield f"{name} has a row of flow {flow} for command {id} of flow {other}"
 
 
 @cache
 def _dangling() -> tuple[tuple[str, str, Select[Any]], ...]:
-    """For each foreign key who refers, to what, and the query for references that lead nowhere."""
-    return tuple(
+    """Who refers, to what, and the query for references that lead nowhere: for each foreign key, and what is none."""
+    keys = [
         (table.name, foreign.referred_table.name, _leading_nowhere(table, foreign))
         for table in tables.metadata.sorted_tables
         for foreign in sorted(table.foreign_key_constraints, key=lambda each: list(each.column_keys))
+    ]
+    soft = [
+        (
+            column.table.name,
+            target.name,
+            select(column)
+            .distinct()
+            .outerjoin(target, target.c.id == column)
+            .where(column.is_not(None), target.c.id.is_(None)),
+        )
+        for column, target in _SOFT
+    ]
+    return (*keys, *soft)
+
+
+@cache
+def _misplaced() -> tuple[tuple[str, Select[Any]], ...]:
+    """For each of _SAME_FLOW whose rows they are, and the query for those of another flow than their owner."""
+    return tuple(
+        (
+            table.name,
+            select(owner, of_flow, _command.c.flow_id)
+            .join(_command, _command.c.id == owner)
+            .where(of_flow != _command.c.flow_id),
+        )
+        for table, of_flow, owner in _SAME_FLOW
     )
 
 

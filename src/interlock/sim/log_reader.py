@@ -12,7 +12,7 @@ from interlock.store.tables import audit_log
 from interlock.views import changed
 
 #: how often it looks, and how much it reads at once
-LOOK_S, PAGE = 13.0, 40
+LOOK_S, PAGE = 41.0, 60
 
 
 class LogReader:

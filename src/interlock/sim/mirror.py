@@ -8,11 +8,8 @@ from itertools import count
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection
-
 from interlock.coordinator.change_set import ChangeSet
 from interlock.invariants import Picture
-from interlock.invariants.picture import pictures
 from interlock.model.changes import Change
 from interlock.model.records import (
     CommandRecord,
@@ -87,11 +84,11 @@ class Mirror:
         """All of them."""
         return (flow.picture(id) for id, flow in self._flows.items())
 
-    def differs(self, connection: Connection) -> Iterator[str]:
+    def differs(self, stored: Iterable[Picture]) -> Iterator[str]:
         """What is stored otherwise than it was told: but for deadlines, which move with the time without an owner."""
-        stored = {flow.job.id: flow for flow in pictures(connection)}
+        by_id = {flow.job.id: flow for flow in stored}
         for told in self.pictures():
-            found = stored.get(told.job.id)
+            found = by_id.get(told.job.id)
             if found is None:
                 yield f"1: flow {told.job.id} was committed and is not there"
             elif _comparable(found) != _comparable(told):

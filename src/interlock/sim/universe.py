@@ -12,7 +12,7 @@ from uuid import UUID
 
 from interlock import failpoints, ids
 from interlock.coordinator.change_set import ChangeSet
-from interlock.invariants import check
+from interlock.invariants import check_between, check_flow, pictures
 from interlock.sim import database, faults, sites, workload
 from interlock.sim.agents import SimHost
 from interlock.sim.calls import CallWatch
@@ -132,14 +132,15 @@ class Universe:
         for problem in self.witness.at_the_end(self._running):
             self._problem(f"invariant {problem}")
         with self._looking.reading() as connection:
-            for each in check(connection):
+            stored = list(pictures(connection))
+            for each in chain(chain.from_iterable(map(check_flow, stored)), check_between(connection)):
                 self._problem(f"invariant {each.number}: {each.message}")
             storages, tasks = [host.storage for host in self.hosts], list(self.witness.mirror.tasks.values())
             for problem in chain(
                 self.people.forgotten(connection),
                 self.reader.missed(connection),
                 self._site.untrue(connection, storages, tasks),
-                self.witness.mirror.differs(connection),
+                self.witness.mirror.differs(stored),
             ):
                 self._problem(f"invariant {problem}")
         self.witness.checked.update((1, 18, 21, 24))

@@ -4,10 +4,11 @@ Actions of people belong to no job: they are never erased.
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Column, Connection, Table, delete, select
+from sqlalchemy import BindParameter, Column, ColumnElement, Connection, Delete, Table, bindparam, delete, select
 
 from interlock.store import tables
 
@@ -20,11 +21,19 @@ class _Part:
         self.column: Column[Any] = table.c[column]
         self.through = through
 
-    def where(self, jobs: Sequence[UUID]) -> Any:  # a condition, whatever its type
+    @cached_property
+    def of_jobs(self) -> ColumnElement[bool]:
+        """Whether a row belongs to one of `jobs`."""
+        jobs: BindParameter[Any] = bindparam("jobs", expanding=True)
         if self.through is None:
             return self.column.in_(jobs)
         table, owner = self.through
         return self.column.in_(select(table.c.id).where(table.c[owner].in_(jobs)))
+
+    @cached_property
+    def erasing(self) -> Delete:
+        """The statement that deletes them."""
+        return delete(self.table).where(self.of_jobs)
 
 
 #: what refers comes before what it refers to
@@ -51,14 +60,14 @@ PARTS: tuple[_Part, ...] = (
 def erase(connection: Connection, jobs: Sequence[UUID]) -> None:
     """Deletes all that belongs to those jobs, each table in one statement."""
     for part in PARTS:
-        connection.execute(delete(part.table).where(part.where(jobs)))
+        connection.execute(part.erasing, {"jobs": jobs})
 
 
 def everything_of(connection: Connection, job: UUID) -> dict[str, list[dict[str, Any]]]:
     """All rows that belong to a job, by table, as the columns have them; tables without any are left out."""
     found: dict[str, list[dict[str, Any]]] = {}
     for part in reversed(PARTS):
-        rows = connection.execute(select(part.table).where(part.where([job]))).mappings().all()
+        rows = connection.execute(select(part.table).where(part.of_jobs), {"jobs": [job]}).mappings().all()
         if rows:
             found[part.table.name] = [dict(row) for row in rows]
     return found

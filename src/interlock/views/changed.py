@@ -3,7 +3,7 @@
 import re
 from uuid import UUID
 
-from sqlalchemy import Connection, func, literal, select, tuple_
+from sqlalchemy import Connection, bindparam, func, literal, select, tuple_
 
 from interlock.model.errors import InvalidInput
 from interlock.model.records import JobRecord
@@ -19,6 +19,9 @@ PAGE_MAX = 500
 NOW = "now"
 
 _FORM = re.compile(r"0|(0|[1-9][0-9]{0,18})\.([0-9a-f]{32})")
+_EVENTS = (
+    select(audit_log.c.id).where(audit_log.c.id > bindparam("after")).order_by(audit_log.c.id).limit(bindparam("most"))
+)
 _LAST_ID = UUID(int=(1 << 128) - 1)
 
 
@@ -54,8 +57,7 @@ def events(connection: Connection, after: int, *, limit: int = 100) -> Json:
     Raises ValueError where `limit` is not 1 to PAGE_MAX.
     """
     _check(limit)
-    query = select(audit_log.c.id).where(audit_log.c.id > after).order_by(audit_log.c.id).limit(limit)
-    ids = list(connection.scalars(query))
+    ids = list(connection.scalars(_EVENTS, {"after": after, "most": limit}))
     return {"events": numbered(connection, ids), "next": ids[-1] if ids else after}
 
 

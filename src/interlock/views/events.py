@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, select
+from sqlalchemy import ColumnElement, Connection, bindparam, select
 
 from interlock.model.records import EventRecord, JobRecord
 from interlock.store import codec
@@ -16,6 +16,7 @@ from interlock.views.words import Json, moment, text
 PAGE_MAX = 500
 #: events shown with a job
 LAST = 100
+_BY_NUMBER = select(audit_log).where(audit_log.c.id.in_(bindparam("numbers", expanding=True)))
 
 
 def after(connection: Connection, job_id: UUID, seq: int, *, limit: int = PAGE_MAX) -> Json | None:
@@ -55,7 +56,7 @@ def _listed(
 
 def numbered(connection: Connection, ids: list[int]) -> list[Json]:
     """Lines of the log of all jobs by their numbers, in that order, each with its job."""
-    rows = connection.execute(select(audit_log).where(audit_log.c.id.in_(ids))).mappings()
+    rows = connection.execute(_BY_NUMBER, {"numbers": ids}).mappings()
     found = {row["id"]: {"number": row["id"], "job_id": str(row["flow_id"]), **event(_read(row))} for row in rows}
     return [found[id] for id in ids if id in found]
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.dialects import registry
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
 
@@ -17,6 +19,29 @@ from interlock.store.dialects.pools import READERS
 #: how long a statement waits for SQLite's own locks
 BUSY_WAIT_MS = 10_000
 _MEMORY = Path("/dev/shm")
+
+
+class Reading(SQLiteDialect_pysqlite):
+    """Begins transactions that see one state. A listener would do as well, but then SQLAlchemy looks for listeners at
+    every statement."""
+
+    supports_statement_cache = True
+
+    def do_begin(self, dbapi_connection: Any) -> None:
+        dbapi_connection.execute("BEGIN").close()
+
+
+class Writing(Reading):
+    """Begins transactions that may write."""
+
+    supports_statement_cache = True
+
+    def do_begin(self, dbapi_connection: Any) -> None:
+        dbapi_connection.execute("BEGIN IMMEDIATE").close()
+
+
+registry.register("sqlite.interlock_reading", __name__, "Reading")
+registry.register("sqlite.interlock_writing", __name__, "Writing")
 
 
 class SqlitePlace:
@@ -111,12 +136,12 @@ def _make_file(path: Path) -> None:
 
 
 def _engine(path: Path, *, writes: bool) -> Engine:
-    """An engine whose transactions begin when SQLAlchemy says so, not when sqlite3 guesses."""
+    """An engine whose transactions begin as its dialect says, not when sqlite3 guesses."""
     options: dict[str, Any] = {"poolclass": NullPool} if writes else READERS
     mode = "rw" if writes else "ro"
-    url = URL.create("sqlite", database=f"file:{path}", query={"mode": mode, "uri": "true"})
+    driver = f"sqlite+{'interlock_writing' if writes else 'interlock_reading'}"
+    url = URL.create(driver, database=f"file:{path}", query={"mode": mode, "uri": "true"})
     engine = create_engine(url, connect_args={"check_same_thread": False}, **options)
-    begin = "BEGIN IMMEDIATE" if writes else "BEGIN"
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: Any) -> None:
@@ -125,9 +150,5 @@ def _engine(path: Path, *, writes: bool) -> Engine:
         pragmas += ["journal_mode = WAL"] if writes else ["query_only = ON"]
         for pragma in pragmas:
             connection.execute(f"PRAGMA {pragma}").close()
-
-    @event.listens_for(engine, "begin")
-    def start(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
 
     return engine

@@ -18,10 +18,14 @@ _BEGIN_BATCH = (
 )
 
 
+_END_ALL = update(engines).where(engines.c.ended_at.is_(None)).values(ended_at=bindparam("now"))
+_NEXT_EPOCH = select(func.coalesce(func.max(engines.c.epoch), 0) + 1)
+
+
 def register(connection: Connection, engine_id: UUID, now: int, host: str, pid: int) -> int:
     """Adds an engine and ends all others; returns its epoch, greater than any before. Its seq is 0."""
-    connection.execute(update(engines).where(engines.c.ended_at.is_(None)).values(ended_at=now))
-    epoch = connection.execute(select(func.coalesce(func.max(engines.c.epoch), 0) + 1)).scalar_one()
+    connection.execute(_END_ALL, {"now": now})
+    epoch = connection.execute(_NEXT_EPOCH).scalar_one()
     row = {"id": engine_id, "epoch": epoch, "seq": 0, "started_at": now, "seen_at": now, "host": host, "pid": pid}
     connection.execute(insert(engines).values(row))
     return int(epoch)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, or_, select
+from sqlalchemy import ColumnElement, Connection, bindparam, or_, select
 
 from interlock.model.limits import LimitTicketRecord, LimitUseRecord
 from interlock.model.records import (
@@ -23,6 +23,20 @@ from interlock.store import tables
 from interlock.store.queries.rows import records, with_refs
 
 R = TypeVar("R")
+
+_job, _tasks = tables.job, tables.async_tasks
+_UNFINISHED = select(_job.c.id).where(_job.c.ended_at.is_(None)).order_by(_job.c.started_at, _job.c.id)
+_UNCLEARED = (
+    select(_tasks)
+    .join(_job, _job.c.id == _tasks.c.flow_id)
+    .where(
+        _tasks.c.state.in_(["Ended", "ClearFailed"]),
+        _tasks.c.host_id.is_not(None),
+        or_(_tasks.c.state == "ClearFailed", _job.c.ended_at.is_not(None)),
+    )
+    .order_by(_tasks.c.ended_at, _tasks.c.id)
+    .limit(bindparam("most"))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +58,13 @@ class FlowRows:
 
 def unfinished(connection: Connection) -> list[UUID]:
     """The flows that have not ended, the oldest first."""
-    job = tables.job
-    query = select(job.c.id).where(job.c.ended_at.is_(None)).order_by(job.c.started_at, job.c.id)
-    return list(connection.scalars(query))
+    return list(connection.scalars(_UNFINISHED))
 
 
 def load(connection: Connection, flow_ids: Sequence[UUID]) -> list[FlowRows]:
     """The rows of those flows, in the order of the ids; an id without a job is left out."""
-    jobs = {job.id: job for job in records(connection, JobRecord, tables.job.c.id, flow_ids)}
-    commands, tasks, step = tables.command_entities, tables.async_tasks, tables.step
+    jobs = {job.id: job for job in records(connection, JobRecord, _job.c.id, flow_ids)}
+    commands, step = tables.command_entities, tables.step
     taken, kept = tables.entity_locks, tables.business_entity_snapshot
     lefts, asked = tables.leftovers, tables.lock_tickets
 
@@ -63,7 +75,7 @@ def load(connection: Connection, flow_ids: Sequence[UUID]) -> list[FlowRows]:
         return grouped
 
     all_commands = by_flow(CommandRecord, commands.c.flow_id, commands.c.depth, commands.c.position, commands.c.id)
-    all_tasks = by_flow(TaskRecord, tasks.c.flow_id, tasks.c.position, tasks.c.id)
+    all_tasks = by_flow(TaskRecord, _tasks.c.flow_id, _tasks.c.position, _tasks.c.id)
     all_steps = by_flow(StepRecord, step.c.job_id, step.c.position, step.c.id)
     all_locks = by_flow(LockRecord, taken.c.flow_id, taken.c.ref_type, taken.c.ref_id)
     all_tickets = by_flow(TicketRecord, asked.c.flow_id, asked.c.command_id, asked.c.ref_type, asked.c.ref_id)
@@ -95,16 +107,4 @@ def load(connection: Connection, flow_ids: Sequence[UUID]) -> list[FlowRows]:
 def uncleared(connection: Connection, limit: int) -> list[TaskRecord]:
     """Tasks that a host may still remember, the longest ended first: those of ended flows that have ended,
     and all whose clearing failed."""
-    tasks, job = tables.async_tasks, tables.job
-    query = (
-        select(tasks)
-        .join(job, job.c.id == tasks.c.flow_id)
-        .where(
-            tasks.c.state.in_(["Ended", "ClearFailed"]),
-            tasks.c.host_id.is_not(None),
-            or_(tasks.c.state == "ClearFailed", job.c.ended_at.is_not(None)),
-        )
-        .order_by(tasks.c.ended_at, tasks.c.id)
-        .limit(limit)
-    )
-    return with_refs(connection, TaskRecord, query)
+    return with_refs(connection, TaskRecord, _UNCLEARED, {"most": limit})

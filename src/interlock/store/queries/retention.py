@@ -1,9 +1,9 @@
 """Ended jobs in the order of their ends, what refers to them, and signals that nobody needs any more."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, or_, select
+from sqlalchemy import Connection, Row, Select, and_, bindparam, exists, or_, select
 
 from interlock.model.retention import EndedJob
 from interlock.model.waits import wait_of
@@ -17,16 +17,14 @@ _unfinished = select(job.c.id).where(job.c.ended_at.is_(None))
 
 def ended_before(connection: Connection, before: int, after: Place | None, limit: int) -> list[EndedJob]:
     """The jobs that ended before a time, the longest ended first, beyond a place."""
-    where: list[ColumnElement[bool]] = [job.c.ended_at.is_not(None), job.c.ended_at <= before]
-    if after is not None:
-        ended_at, id = after
-        where += [job.c.ended_at >= ended_at, or_(job.c.ended_at > ended_at, job.c.id > id)]
-    return _ended(connection, _query().where(*where).order_by(job.c.ended_at, job.c.id).limit(limit))
+    if after is None:
+        return _ended(connection, _FIRST, {"before": before, "most": limit})
+    return _ended(connection, _NEXT, {"before": before, "most": limit, "ended_at": after[0], "id": after[1]})
 
 
 def ended(connection: Connection, ids: Sequence[UUID]) -> list[EndedJob]:
     """Those of the jobs that have ended."""
-    return _ended(connection, _query().where(job.c.id.in_(ids), job.c.ended_at.is_not(None)))
+    return _ended(connection, _OF_IDS, {"ids": ids})
 
 
 def _query() -> Select[tuple[object, ...]]:
@@ -44,8 +42,8 @@ def _query() -> Select[tuple[object, ...]]:
     ).join(root, root.c.id == job.c.id)  # fmt: skip
 
 
-def _ended(connection: Connection, query: Select[tuple[object, ...]]) -> list[EndedJob]:
-    rows: Sequence[Row[tuple[object, ...]]] = connection.execute(query).all()
+def _ended(connection: Connection, query: Select[tuple[object, ...]], values: Mapping[str, object]) -> list[EndedJob]:
+    rows: Sequence[Row[tuple[object, ...]]] = connection.execute(query, values).all()
     return [
         EndedJob(row.id, row.action, row.result, row.ended_at, row.updated_at, bool(row.is_clean), bool(row.is_open),
                  bool(row.is_uncleared), bool(row.has_locks))
@@ -53,17 +51,27 @@ def _ended(connection: Connection, query: Select[tuple[object, ...]]) -> list[En
     ]  # fmt: skip
 
 
+_ENDED = _query().where(job.c.ended_at.is_not(None))
+_OF_IDS = _ENDED.where(job.c.id.in_(bindparam("ids", expanding=True)))
+_FIRST = _ENDED.where(job.c.ended_at <= bindparam("before")).order_by(job.c.ended_at, job.c.id).limit(bindparam("most"))
+_NEXT = _FIRST.where(
+    job.c.ended_at >= bindparam("ended_at"),
+    or_(job.c.ended_at > bindparam("ended_at"), job.c.id > bindparam("id")),
+)
+_FORMERS = select(job_formers.c.former_id).where(job_formers.c.result.is_(None), job_formers.c.flow_id.in_(_unfinished))
+_OPEN_WAITS = select(async_tasks.c.wait_json).where(
+    async_tasks.c.flow_id.in_(_unfinished), async_tasks.c.outcome.is_(None), async_tasks.c.wait_json.is_not(None)
+)
+
+
 def referred_to(connection: Connection) -> set[UUID]:
     """The jobs after which something that has not ended comes, or for whose ends it waits."""
-    awaited = select(job_formers.c.former_id).where(job_formers.c.result.is_(None))
-    formers = connection.scalars(awaited.where(job_formers.c.flow_id.in_(_unfinished)))
+    formers = connection.scalars(_FORMERS)
     return {*formers, *(id for text in _open_waits(connection) if (id := wait_of(text).job) is not None)}
 
 
 def _open_waits(connection: Connection) -> Iterator[str]:
-    task = async_tasks
-    is_open = and_(task.c.flow_id.in_(_unfinished), task.c.outcome.is_(None), task.c.wait_json.is_not(None))
-    return iter(connection.scalars(select(task.c.wait_json).where(is_open)).all())
+    return iter(connection.scalars(_OPEN_WAITS).all())
 
 
 def old_signals(connection: Connection, before: int, limit: int) -> list[int]:

@@ -1,11 +1,15 @@
-"""Records by a list of ids or refs, whatever their table."""
+"""Records by a list of ids or refs, whatever their table.
 
-from collections.abc import Iterable, Iterator, Sequence
+Statements are built once: to build one costs as much as to execute it.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import islice
 from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import Column, ColumnElement, Connection, Select, Table, select
+from sqlalchemy import Column, ColumnElement, Connection, Select, Table, bindparam, select
 
 from interlock.model.refs import Ref
 from interlock.store.codec import MAPPED, read
@@ -31,18 +35,24 @@ def records(
     *order: ColumnElement[Any],
 ) -> list[R]:
     """All records of a class whose column is among the ids; ordered within each piece."""
-    table = MAPPED[record].table
+    query = _by_ids(MAPPED[record].table, column, order)
     found: list[R] = []
     for piece in pieces(ids):
-        query = select(table).where(column.in_(piece)).order_by(*order)
-        found += with_refs(connection, record, query)
+        found += with_refs(connection, record, query, {"ids": piece})
     return found
 
 
-def with_refs(connection: Connection, record: type[R], query: Select[Any]) -> list[R]:
+@lru_cache(maxsize=256)
+def _by_ids(table: Table, column: Column[Any], order: tuple[ColumnElement[Any], ...]) -> Select[Any]:
+    return select(table).where(column.in_(bindparam("ids", expanding=True))).order_by(*order)
+
+
+def with_refs(
+    connection: Connection, record: type[R], query: Select[Any], values: Mapping[str, Any] | None = None
+) -> list[R]:
     """The records that a query of their whole table finds, with the refs of their association table."""
     mapped = MAPPED[record]
-    rows = connection.execute(query).mappings().all()
+    rows = connection.execute(query, values).mappings().all()
     if mapped.refs_table is None:
         return [read(record, row) for row in rows]  # type: ignore[arg-type]  # its keys are str
     refs = _refs(connection, mapped.refs_table, [row["id"] for row in rows])
@@ -50,10 +60,15 @@ def with_refs(connection: Connection, record: type[R], query: Select[Any]) -> li
 
 
 def _refs(connection: Connection, table: Table, owners: Sequence[UUID]) -> dict[UUID, tuple[Ref[Any], ...]]:
-    owner = next(iter(table.c))
     found: dict[UUID, tuple[Ref[Any], ...]] = {}
     for piece in pieces(owners):
-        query = select(owner, table.c.entity_type, table.c.entity_id).where(owner.in_(piece))
-        for id, kind, entity_id in connection.execute(query.order_by(owner, table.c.position)):
+        for id, kind, entity_id in connection.execute(_refs_of(table), {"owners": piece}):
             found[id] = (*found.get(id, ()), Ref(kind, entity_id))
     return found
+
+
+@lru_cache(maxsize=16)
+def _refs_of(table: Table) -> Select[Any]:
+    owner = next(iter(table.c))
+    query = select(owner, table.c.entity_type, table.c.entity_id)
+    return query.where(owner.in_(bindparam("owners", expanding=True))).order_by(owner, table.c.position)

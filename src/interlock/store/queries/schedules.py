@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import ColumnElement, Connection, bindparam, func, select
 
 from interlock.model.schedules import ScheduleRecord
 from interlock.store.queries.rows import with_refs
@@ -10,17 +10,23 @@ from interlock.store.tables import schedules
 
 _is_awake = schedules.c.paused_by.is_(None) & schedules.c.next_at.is_not(None)
 
+_DUE = (
+    select(schedules.c.id)
+    .where(_is_awake, schedules.c.next_at <= bindparam("now"))
+    .order_by(schedules.c.next_at)
+    .limit(bindparam("most"))
+)
+_FIRST_AFTER = select(func.min(schedules.c.next_at)).where(_is_awake, schedules.c.next_at > bindparam("now"))
+
 
 def due(connection: Connection, now: int, limit: int) -> list[UUID]:
     """Those whose time has come, the longest due first."""
-    query = select(schedules.c.id).where(_is_awake, schedules.c.next_at <= now).order_by(schedules.c.next_at)
-    return list(connection.scalars(query.limit(limit)))
+    return list(connection.scalars(_DUE, {"now": now, "most": limit}))
 
 
 def first_after(connection: Connection, now: int) -> int | None:
     """When the next one is due that is not due yet."""
-    query = select(func.min(schedules.c.next_at)).where(_is_awake, schedules.c.next_at > now)
-    found: int | None = connection.scalar(query)
+    found: int | None = connection.scalar(_FIRST_AFTER, {"now": now})
     return found
 
 
