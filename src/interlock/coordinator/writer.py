@@ -37,6 +37,10 @@ SEQ_BITS = 40
 AT_FAULT = (IntegrityError, DataError, InterfaceError, ProgrammingError, InterlockError, OverflowError, UnicodeError)
 
 
+class _AtFault(Exception):
+    """A statement of one of the runs in a transaction fails; the transaction is rolled back, and nothing is lost."""
+
+
 class Owner:
     """The engine's row of `engines`: its fencing number in the database."""
 
@@ -143,7 +147,16 @@ class Writer:
             raise
 
     def _commit(self, batch: Sequence[Work]) -> Outcome:
-        """One transaction. Whatever raises here leaves nothing stored, or nobody knows; the engine stops."""
+        """One transaction, or, where a statement fails, another in which the run at fault is found. What raises here
+        leaves nothing stored, or nobody knows; the engine stops."""
+        if batch[0].in_writer:
+            return self._transacted(batch, self._write_by_halves)
+        try:
+            return self._transacted(batch, self._write)
+        except _AtFault:
+            return self._transacted(batch, self._write_by_halves)
+
+    def _transacted(self, batch: Sequence[Work], write: Callable[[list[Work], Outcome], list[Work]]) -> Outcome:
         outcome, owner = Outcome(), self._owner
         transaction = self._connection.begin()
         try:
@@ -151,9 +164,12 @@ class Writer:
                 raise NotOwner("another engine has taken over this database; this one stops")
             ran = [work for work in batch if not work.in_writer or self._run_here(work, outcome)]
             valid = Checker(self._connection, ran, self._limits.now).split(outcome.conflicted)
-            outcome.committed = self._write(valid, outcome)
+            outcome.committed = write(valid, outcome)
             hit = failpoints.before("commit")
             transaction.commit()
+        except _AtFault:
+            transaction.rollback()
+            raise
         except BaseException:
             try:
                 transaction.close()
@@ -187,7 +203,17 @@ class Writer:
         savepoint.commit()
         return True
 
-    def _write(self, works: list[Work], outcome: Outcome) -> list[Work]:
+    def _write(self, works: list[Work], _outcome: Outcome) -> list[Work]:
+        """Flushes all. Raises _AtFault where a statement fails: then nothing is known of the others."""
+        try:
+            self._flush(works)
+        except AT_FAULT as error:
+            if self._database.is_lost(error):
+                raise
+            raise _AtFault from error
+        return works
+
+    def _write_by_halves(self, works: list[Work], outcome: Outcome) -> list[Work]:
         """Flushes all; where a statement fails, by halves until the one at fault is found. Returns the stored."""
         if not works:
             return []
@@ -200,7 +226,7 @@ class Writer:
             savepoint.rollback()
             if len(works) > 1:
                 middle = len(works) // 2
-                return self._write(works[:middle], outcome) + self._write(works[middle:], outcome)
+                return self._write_by_halves(works[:middle], outcome) + self._write_by_halves(works[middle:], outcome)
             if isinstance(error, (Conflict, NameTaken, IntegrityError)) and not works[0].in_writer:
                 outcome.conflicted += works
             else:
