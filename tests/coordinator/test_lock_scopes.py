@@ -95,10 +95,13 @@ PLANS: dict[str, Callable[[Ref[Disk]], Plan]] = {
         part(Hold(disk=disk, function="broken"), best_effort=True), part(Hold(disk=disk)), part(Call(function="gate"))
     ),
     "two": lambda disk: sequence(
-        part(parallel(part(Hold(disk=disk)), part(Hold(disk=disk, function="first")))), part(Call(function="gate"))
+        part(parallel(part(Hold(disk=disk, together=True)), part(Hold(disk=disk, together=True, function="first")))),
+        part(Call(function="gate"))
     ),
     "two scopes": lambda disk: parallel(
-        part(Hold(disk=disk)), part(Hold(disk=disk, scope=LockScope.COMMAND)), part(Call(function="gate"))
+        part(Hold(disk=disk, together=True)),
+        part(Hold(disk=disk, together=True, scope=LockScope.COMMAND)),
+        part(Call(function="gate")),
     ),
     "stronger": lambda disk: sequence(
         part(Outer(disk=disk, which="looks, then takes")), part(Call(function="gate"))
@@ -182,7 +185,7 @@ async def test_of_two_that_rely_on_a_lock_the_first_to_end_does_not_free_it(scra
                 await asyncio.sleep(0.01)
         group = next(row for row in commands(coordinator, outer.id) if row.name == "interlock.steps")
         [lock] = locks(coordinator)
-        assert lock == LockRecord(disk, outer.id, LockMode.EXCLUSIVE, group.id, lock.taken_at, None, PASSING)
+        assert lock == LockRecord(disk, outer.id, LockMode.SHARED, group.id, lock.taken_at, None, PASSING)
         with pytest.raises(Refused, match=f"disk d is locked by job {outer.id}"):
             await coordinator.submit(Work(disk=disk))
         site.first.open.set()

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from sqlalchemy import select
 
-from interlock import Command, Locks, Plan, Reader, Ref, Refused, Tx, exclusive, local, parallel, part, shared
+from interlock import Command, Locks, Plan, Reader, Ref, Refused, Tx, exclusive, local, parallel, part, sequence, shared
 from interlock.model.locks import LockMode
 from interlock.model.records import LockRecord
 from interlock.store import tables
@@ -35,7 +35,7 @@ class Whole(Command[None], name="whole"):
         return shared(self.disk)
 
     def execute(self, db: Tx) -> Plan:
-        return parallel(part(Work(disk=self.disk)), part(Look(disk=self.disk, function="noop")))
+        return sequence(part(Work(disk=self.disk)), part(Look(disk=self.disk, function="noop")))
 
 
 async def test_a_second_flow_on_a_ref_is_refused_and_learns_who_holds_it(scratch: Scratch) -> None:
@@ -153,3 +153,40 @@ async def test_clients_see_the_lock_of_a_live_database(scratch: Scratch) -> None
             assert connection.scalars(select(tables.entity_locks.c.flow_id)).all() == [work.id]
         again.open.set()
         await coordinator.wait_ended(work.id, WAIT_S)
+
+
+class Apart(Command[None], name="apart"):
+    """Does the same work on a disk twice, arranged as the test says."""
+
+    disk: Ref[Disk]
+    how: str
+
+    def execute(self, db: Tx) -> Plan:
+        work = part(Work(disk=self.disk, function="noop"))
+        arranged: dict[str, Plan] = {
+            "side by side": parallel(work, work),
+            "in turn": sequence(work, work),
+            "one at a time": parallel(work, work, at_most=1),
+            "within a group": parallel(work, part(sequence(part(local("noop")), work), best_effort=True)),
+        }
+        return arranged[self.how]
+
+
+@pytest.mark.hard_case(24)
+@pytest.mark.parametrize("how", ["side by side", "within a group"])
+async def test_two_parts_that_would_work_on_one_ref_at_once_are_refused_before_either_begins(
+    scratch: Scratch, how: str
+) -> None:
+    async with opened(scratch, Apart) as coordinator:
+        ref = await add_disk(coordinator)
+        with pytest.raises(Refused, match=rf"both need {ref}.*put them in a sequence"):
+            await coordinator.submit(Apart(disk=ref, how=how))
+        assert locks(coordinator) == []
+
+
+@pytest.mark.hard_case(24)
+@pytest.mark.parametrize("how", ["in turn", "one at a time"])
+async def test_two_parts_that_work_on_one_ref_one_after_the_other_do_so(scratch: Scratch, how: str) -> None:
+    async with opened(scratch, Apart) as coordinator:
+        ref = await add_disk(coordinator)
+        await (await coordinator.submit(Apart(disk=ref, how=how))).result(WAIT_S)

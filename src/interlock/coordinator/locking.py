@@ -4,7 +4,7 @@ A lock is free when nobody else holds it in a conflicting mode and no conflictin
 holds something already, locks or room under limits, passes those who hold nothing: they would wait for it in turn.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,7 @@ from interlock.core import limiting, lock_scopes, narration
 from interlock.core.flow import Flow
 from interlock.model.limits import LimitRecord
 from interlock.model.locks import LockMode, Locks, LockScope, conflict, shared
-from interlock.model.records import CommandRecord, LockRecord, Role, TicketRecord
+from interlock.model.records import CommandRecord, LockRecord, Role, TaskRecord, TicketRecord
 from interlock.model.refs import Ref
 from interlock.model.replacing import replace
 from interlock.store.queries.locks import HeldLock
@@ -128,9 +128,10 @@ def _take(
             flow.put_lock(kept)
 
 
-def touching(flow: Flow, refs: Sequence[Ref[Any]]) -> Locks:
+def touching(flow: Flow, tasks: Iterable[TaskRecord]) -> Locks:
     """What a plan's tasks may change, held at least shared, so that one of unknown fate leaves a refusal on all of it
     (hard case 5). What the flow holds already it need not keep beyond the execution."""
+    refs = [ref for task in tasks if task.is_mutating for ref in task.refs]
     held = [ref for ref in refs if ref in flow.locks]
     return shared(*held).scoped(LockScope.EXECUTION) + shared(*(ref for ref in refs if ref not in flow.locks))
 

@@ -15,6 +15,7 @@ from interlock.command import Command
 from interlock.coordinator import accepting, beginning, judging, locking
 from interlock.coordinator.accepting import Submission
 from interlock.coordinator.change_set import ChangeSet, World
+from interlock.coordinator.clashes import refuse_clash
 from interlock.coordinator.entity_waits import others_at_work
 from interlock.coordinator.linking import link_changes
 from interlock.coordinator.locking import Acquisition
@@ -335,10 +336,10 @@ class Runner:
         """Makes the plan's rows, and takes the locks that its tasks need."""
         flow = self._flow
         children = planning.lay_out(flow, command, plan, role, self._author, self._now, undoes=undoes)
-        touched = [ref for task in flow.tasks_for(command.id, role, undoes) if task.is_mutating for ref in task.refs]
-        acquired = locking.acquire(
-            flow, command, locking.touching(flow, touched), self._limits, self._snapshot, self._now
-        )
+        if role is Role.FORWARD:
+            refuse_clash(flow, command, self._object, self._db)
+        touched = locking.touching(flow, flow.tasks_for(command.id, role, undoes))
+        acquired = locking.acquire(flow, command, touched, self._limits, self._snapshot, self._now)
         if acquired.refusals:
             raise Refused(*acquired.refusals)
         return children
