@@ -87,10 +87,12 @@ OF_AGENT = (
     ),
     Bug(
         "once_said_clean",
-        "A task in whose step that may happen once the agent has died is said to have left nothing.",
+        "A step that may happen once, in whose middle the agent has died, is said to have failed without an effect.",
         "agent/tasks/runner.py",
-        'which may have happened; look at the host",\n                is_unclean=True,\n',
-        'which may have happened; look at the host",\n',
+        "                Code.OUTCOME_UNKNOWN,\n"
+        '                f"the agent ended inside the step {step.name!r}, which may have happened; look at the host",\n'
+        "                is_unclean=True,\n",
+        '                Code.GENERAL,\n                f"the agent ended inside the step {step.name!r}",\n',
         (8,),
     ),
     Bug(
