@@ -107,7 +107,9 @@ class Programs:
             fails = chance.random() < FAILING_SHARE
             await self._pass(chance.uniform(0, LONG_S if chance.random() < LONG_SHARE else SHORT_S), work)
             if fails:
-                raise StepFailed(Code.GENERAL, f"the simulated disk has a fault in {step}")
+                is_half_done = step in BLIND  # the others leave nothing, or take it back
+                self._storage.made[work.task_id, step] += is_half_done
+                raise StepFailed(Code.GENERAL, f"the simulated disk has a fault in {step}", is_unclean=is_half_done)
             if effect is not None:
                 effect(work)
             self._storage.made[work.task_id, step] += 1
