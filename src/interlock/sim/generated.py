@@ -64,10 +64,9 @@ class Thing(Entity, type="thing"):
 
 
 class Tally(Entity, type="tally"):
-    """How many commands have ended well, and how many phases have run: all of them write it, and none locks it."""
+    """How many commands have ended well: all of them write it, and none locks it."""
 
     many: int = 0
-    phases: int = 0
 
 
 def node(number: int) -> Ref[Node]:
@@ -101,11 +100,14 @@ class Work(Command[str], name="sim.work", resumable=True, skippable=True):
         spec = self._read()
         if "raises" in spec:
             raise {"error": ValueError, "depth": RecursionError, "memory": MemoryError}[spec["raises"]]("as specified")
-        self._write(db, "changing")
+        for number, mode in spec.get("locks", ()):
+            if mode == "x":
+                db.put(replace(db.get(thing(number)), truth="changing"))
         return self._plan(db, spec["plan"])
 
     def end_successfully(self, db: Tx) -> str:
         self._write(db, "done")
+        db.put(replace(db.get(TALLY), many=db.get(TALLY).many + 1))
         return "done"
 
     def end_with_failure(self, db: Tx, failure: Failure) -> Plan:
@@ -121,8 +123,6 @@ class Work(Command[str], name="sim.work", resumable=True, skippable=True):
         for number, mode in self._read().get("locks", ()):
             if mode == "x":
                 db.put(replace(db.get(thing(number)), truth=truth))
-        tally = db.get(TALLY)
-        db.put(replace(tally, many=tally.many + (truth == "done"), phases=tally.phases + 1))
 
     def _plan(self, db: Tx, spec: Spec) -> Plan:
         options: dict[str, Any] = {
