@@ -72,8 +72,9 @@ OF_AGENT = (
         "undo_stops_after_one",
         "Of what a task has done only the latest step is taken back, and nothing is said to remain.",
         "agent/tasks/undoing.py",
-        "        return not self._task.recoveries\n",
-        "        return True\n",
+        "        while self._task.recoveries and not self._task.is_giving_up:\n"
+        "            await self._undo_latest()\n        return not self._task.recoveries\n",
+        "        await self._undo_latest()\n        return True\n",
         (8,),
     ),
     Bug(
@@ -85,11 +86,13 @@ OF_AGENT = (
         (8,),
     ),
     Bug(
-        "no_return_said_clean",
-        "A task that fails past its point of no return is said to have left nothing.",
+        "once_said_clean",
+        "A step that may happen once, in whose middle the agent has died, is said to have failed without an effect.",
         "agent/tasks/runner.py",
-        "                is_unclean = failure.is_unclean or step.is_no_return or is_past_no_return\n",
-        "                is_unclean = failure.is_unclean\n",
+        "                Code.OUTCOME_UNKNOWN,\n"
+        '                f"the agent ended inside the step {step.name!r}, which may have happened; look at the host",\n'
+        "                is_unclean=True,\n",
+        '                Code.GENERAL,\n                f"the agent ended inside the step {step.name!r}",\n',
         (8,),
     ),
     Bug(
@@ -106,8 +109,9 @@ OF_AGENT = (
         "A task that is stopped in its last step has succeeded.",
         "agent/tasks/runner.py",
         "            if failure is not None:\n                is_unclean",
-        "            if failure is not None and not (task.is_stopping and task.steps_done + 1 == len(program.steps)):\n"
-        "                is_unclean",
+        "            if failure is not None and not (\n"
+        "                self._table[task_id].is_stopping and task.steps_done + 1 == len(program.steps)\n"
+        "            ):\n                is_unclean",
         (6,),
     ),
 )

@@ -80,7 +80,7 @@ OF_COORDINATOR = (
         "hosts/vdsm.py",
         "    if status.taskResult is TaskResult.SUCCESS:\n",
         "    if status.code == 0:\n",
-        (6,),
+        (6, 8),
     ),
     Bug(
         "cleared_before_the_commit",

@@ -105,7 +105,7 @@ OF_CORE = (
         "core/retrying.py",
         "    if retry is None or command.result is not Result.FAILED or command.has_leftovers:",
         "    if retry is None or command.result is not Result.FAILED:",
-        (8,),
+        (8, 17),
     ),
     Bug(
         "deadline_from_acceptance",

@@ -13,6 +13,7 @@ from interlock.model.states import Outcome
 from interlock.sim import seeds, sites
 from interlock.sim.faults import Fault, Kind
 from interlock.sim.universe import Universe
+from interlock.verbs import Code
 
 SEEDS, WRITES = 12, 8
 _LINE = re.compile(r"\s*([0-9.]+).*\bafter host:([\w.]+)")
@@ -69,3 +70,13 @@ def test_a_step_that_may_happen_once_does_not_happen_again_before_any_write_of_a
         if unknown:
             return
     pytest.fail("no agent died in such a step in any of the seeds")
+
+
+def test_a_synchronous_call_that_failed_and_was_not_undone_leaves_no_leftover(scratch: Path) -> None:
+    """Its answer was its code only, so that its flow ended as if nothing were there. A simulated format fails so."""
+    for seed in range(SEEDS * 6):
+        for task in lived(seed, scratch).witness.mirror.tasks.values():
+            if task.method == "StorageDomain.create" and "has a fault in format" in (task.message or ""):
+                assert (task.outcome, task.code) == (Outcome.UNKNOWN, Code.OUTCOME_UNKNOWN)
+                return
+    pytest.fail("no domain could be half made in any of the seeds")

@@ -24,15 +24,7 @@ from interlock.coordinator.watched import (
 )
 from interlock.core.facts import Fact, TaskCleared, TaskEnded, TaskProgressed
 from interlock.core.polling import Backoff
-from interlock.hosts.backend import (
-    HostLink,
-    HostRefused,
-    NotNow,
-    NotSent,
-    Report,
-    Unanswered,
-    Unreachable,
-)
+from interlock.hosts.backend import HostLink, HostRefused, NotNow, NotSent, Report, Unanswered, Unreachable
 from interlock.model.records import TaskRecord
 from interlock.model.refs import Ref
 from interlock.model.states import Outcome, TaskState
@@ -239,7 +231,6 @@ class HostWatch:
                 await self._clear(link, watched)
             else:
                 self._say(task, await starting.start(link, watched))
-                self._left.discard(task.id)
             self._heard()
         except NotNow as error:
             self._heard(watched)
@@ -258,6 +249,18 @@ class HostWatch:
             slots.release()
             if not watched.is_paused:
                 del self._at_work[task.id]
+                self._call_over(task, watched)
+
+    def _call_over(self, called_for: TaskRecord, watched: Watched) -> None:
+        """What was handed over while the call was under way is taken now: what the call has told may be no news, and
+        then nothing else brings the task back."""
+        id = called_for.id
+        if id in self._left:
+            self._left.remove(id)
+            self._to_do.pop(id, None)
+        elif watched.task.state is not called_for.state:
+            self._to_do.pop(id, None)
+            self._take(watched)
 
     def _again(self, watched: Watched, error: Exception) -> None:
         """To be tried once more, after a pause, in this connection or the next. The pause takes no call's place."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -12,19 +13,22 @@ from interlock.agent.serving.agent import Agent, Setting, opened
 from interlock.agent.serving.door import LIMITS
 from interlock.agent.settings.config import AgentConfig
 from interlock.agent.tasks.intake import Bounds
-from interlock.sim.calls import CallWatch
-from interlock.sim.faults import Faults, Kind
+from interlock.sim.calls import CallWatch, starts_something
+from interlock.sim.faults import AT_EFFECT, AT_ONCE, Faults, Kind
 from interlock.sim.forgetful_files import Contents, Disk, ForgetfulFiles
 from interlock.sim.network import Network
 from interlock.sim.process import Process, SimClock
-from interlock.sim.storage import Storage
+from interlock.sim.storage import BLIND, Storage
 from interlock.sim.timeline import Timeline
 from interlock.sim.work import Programs
 from interlock.verbs import TASK_ID_PARAM, Code, HostGetAllTasksStatuses, TaskState, TaskStatus
+from interlock.wire.jsonrpc import RpcError
 from interlock.wire.server import Call, Server
 
 #: how long an agent that has died is gone, at most
 GONE_S_MAX = 20.0
+#: how often a call comes that comes again and again, and after what pauses at most
+AGAIN, AGAIN_S_MAX = 20, 4.0
 
 
 class SimHost:
@@ -57,6 +61,8 @@ class SimHost:
         self._failed = failed
         self._chance = timeline.chance(f"host {name}")
         self._files = ForgetfulFiles(keeps_history=False)
+        #: called when a start was taken
+        self.has_taken: Callable[[SimHost, Call], None] = lambda host, call: None
         self.storage.after_effect = self._effect_made
         self.storage.journal = lambda: None if self.agent is None else self.agent.table.incarnation
         self.storage.tasks = lambda: () if self.agent is None else self.agent.table.ledger.tasks
@@ -67,8 +73,11 @@ class SimHost:
         self.process.at_death.append(self._died)
         self.process.start(self._main)
 
-    def _effect_made(self) -> None:
-        if self._faults.hit("effect", Kind.AGENT_KILLED_AT_EFFECT) is not None and self.process is not None:
+    def _effect_made(self, step: str) -> None:
+        fault = self._faults.hit("effect", *AT_EFFECT)
+        if step in BLIND:
+            fault = self._faults.hit("effect to be made once", *AT_ONCE) or fault
+        if fault is not None and self.process is not None:
             self.process.die()
 
     def _died(self) -> None:
@@ -116,14 +125,40 @@ class SimHost:
             await asyncio.Event().wait()
 
     async def _handle(self, agent: Agent, call: Call) -> Any:  # Any: a JSON value
-        highest = self._calls.arrived(self.name, call, agent.table.incarnation)
-        answer = await agent.handle(call)
-        if TASK_ID_PARAM in call.params:
-            self.storage.taken.add(call.params[TASK_ID_PARAM])
-        self._calls.accepted(self.name, call, highest)
+        self._calls.arrived(self.name, call, agent.table.incarnation)
+        answer = await self._answer(agent, call)
+        if starts_something(call.method):
+            self.has_taken(self, call)
         if call.method == HostGetAllTasksStatuses.method and answer:
             return self._contradicted(answer)
         return answer
+
+    async def _answer(self, agent: Agent, call: Call) -> Any:  # Any: a JSON value
+        before = self._calls.before(self.name, call)
+        answer = await agent.handle(call)
+        if TASK_ID_PARAM in call.params:
+            self.storage.taken.add(call.params[TASK_ID_PARAM])
+        self._calls.accepted(self.name, call, before)
+        return answer
+
+    def hear_again(self, call: Call) -> None:
+        """What was taken comes again and again for a while, as long as the journal is the same."""
+        assert self.agent is not None  # it has just answered
+        journal, after_s = self.agent.table.incarnation, 0.0
+        for _ in range(AGAIN):
+            after_s += self._chance.uniform(0, AGAIN_S_MAX)
+            self._timeline.after(after_s, None, lambda: self._comes_again(call, journal))
+
+    def _comes_again(self, call: Call, journal: str) -> None:
+        agent, process = self.agent, self.process
+        if agent is None or process is None or agent.table.incarnation != journal or self._faults.is_over:
+            return
+
+        async def come() -> None:
+            with suppress(RpcError):  # as a rule it is refused
+                await self._answer(agent, call)
+
+        process.begin(come, f"a {call.method} that came again was answered")
 
     def _contradicted(self, statuses: dict[str, Any]) -> dict[str, Any]:
         """Now and then a host says that a task which it has ended still runs, does not tell of one that it has, or has

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -26,6 +27,14 @@ _ABOUT_A_TASK = frozenset({"Task.stop", "Task.clear", TaskForbidOrGet.method})
 _LATER = frozenset({"Task.stop", TaskClear.method})
 
 
+@dataclass(frozen=True, slots=True)
+class Before:
+    """The highest term that a host has accepted of a call's flow, and whether it was told to forget what is started."""
+
+    highest: int
+    was_forgotten: bool
+
+
 class CallWatch:
     """Sees each call that a host takes; `problem` is told what is wrong with it."""
 
@@ -35,28 +44,39 @@ class CallWatch:
         self._problem = problem
         #: the highest term that each host has accepted of each flow
         self._terms: dict[tuple[str, str], int] = {}
+        #: the tasks that each host was told to forget
+        self._forgotten: set[tuple[str, str]] = set()
         #: the highest term with which each task was to be started, and was asked for
         self._started: dict[UUID, int] = {}
         self._asked: dict[UUID, int] = {}
 
-    def arrived(self, host: str, call: Call, journal: str) -> int:
-        """A call has arrived at an agent of that journal; the highest term that it has accepted of its flow before."""
+    def arrived(self, host: str, call: Call, journal: str) -> None:
+        """The coordinator's call has arrived at an agent of that journal."""
         for problem in (
             *self._unplanned(host, call, journal),
             *self._of_another(host, call),
             *self._unasked(host, call),
         ):
             self._problem(f"invariant {problem}")
-        return self._terms.get((host, call.headers.get(FLOW_HEADER, "")), 0)
 
-    def accepted(self, host: str, call: Call, highest: int) -> None:
-        """A call was carried out; `highest` is what `arrived` returned."""
+    def before(self, host: str, call: Call) -> Before:
+        """What the host has done for others before it takes a call."""
+        highest = self._terms.get((host, call.headers.get(FLOW_HEADER, "")), 0)
+        return Before(highest, (host, call.params.get(TASK_ID_PARAM, "")) in self._forgotten)
+
+    def accepted(self, host: str, call: Call, before: Before) -> None:
+        """A call was carried out; `before` is how it was when it arrived."""
         flow, term = call.headers.get(FLOW_HEADER), call.headers.get(TERM_HEADER)
         if flow is None or term is None or not changes_something(call.method):
             return
         self._checked[9] += 1
-        if int(term) < highest:
-            self._problem(f"invariant 9: {host} took {call.method} of term {term} after {highest}: flow {flow}")
+        if int(term) < before.highest:
+            self._problem(f"invariant 9: {host} took {call.method} of term {term} after {before.highest}: flow {flow}")
+        if call.method == TaskClear.method:
+            self._forgotten.add((host, call.params["taskID"]))
+        elif before.was_forgotten:
+            id = call.params[TASK_ID_PARAM]
+            self._problem(f"invariant 8: {host} took task {id} again, which it had been told to forget")
         self._terms[host, flow] = max(self._terms.get((host, flow), 0), int(term))
 
     def _unplanned(self, host: str, call: Call, journal: str) -> Iterator[str]:
@@ -80,7 +100,7 @@ class CallWatch:
             return
         if call.method == TaskForbidOrGet.method:
             self._asked[task.id] = max(self._asked.get(task.id, 0), term)
-        elif call.method not in _ABOUT_A_TASK and changes_something(call.method):
+        elif starts_something(call.method):
             former = self._started.get(task.id, term)
             if former < term and self._asked.get(task.id, 0) < term:
                 yield f"9: {host} is to start task {task.id} with term {term}, as with {former}, and was not asked"
@@ -104,3 +124,8 @@ def changes_something(method: str) -> bool:
     """Whether something is another way on a host after such a call."""
     verb = VERBS.get(method)
     return method in _ABOUT_A_TASK or (verb is not None and verb.is_mutating)
+
+
+def starts_something(method: str) -> bool:
+    """Whether such a call begins a task by which something changes."""
+    return method not in _ABOUT_A_TASK and changes_something(method)

@@ -28,6 +28,10 @@ class Kind(StrEnum):
     CALL_LATE = "a call to a host arrives later than anybody waits"
     CALL_OUTLIVES = "the coordinator is killed, and its call arrives when another has taken over"
     REINSTALLED = "the coordinator is killed after a call to a host, which is installed anew meanwhile"
+    # at the n-th start that is sent to a host, or that a host has taken
+    START_ADRIFT = "the connection breaks under a start, which arrives later nevertheless"
+    START_AGAIN = "a start comes again and again, also when what it began is over"
+    FORMER_OWNER = "the coordinator is killed, and its start comes again and again when another has taken over"
     # at the n-th commit of a coordinator that was started again
     KILLED_IN_RECOVERY = "the coordinator is killed at a commit of its recovery"
     # at the n-th answer about all tasks
@@ -36,6 +40,7 @@ class Kind(StrEnum):
     SAYS_OTHER_CODE = "a host says a code that is not that of the result"
     # at the n-th effect on a host
     AGENT_KILLED_AT_EFFECT = "an agent is killed between an effect and its journal's line"
+    AGENT_KILLED_AT_ONCE = "an agent is killed between an effect that nobody may repeat and its journal's line"
     # at the n-th write of an agent's journal
     AGENT_KILLED_BEFORE_WRITE = "an agent is killed before a write of its journal"
     AGENT_KILLED_AFTER_WRITE = "an agent is killed after a write of its journal"
@@ -82,9 +87,12 @@ AT_CALL = (
     Kind.CALL_OUTLIVES,
     Kind.REINSTALLED,
 )
+AT_SENDING = (Kind.START_ADRIFT,)
+AT_TAKING = (Kind.START_AGAIN, Kind.FORMER_OWNER)
 AT_ANSWER = (Kind.SAYS_RUNNING, Kind.LEAVES_OUT)
 AT_ENDS = (Kind.SAYS_OTHER_CODE,)
 AT_EFFECT = (Kind.AGENT_KILLED_AT_EFFECT,)
+AT_ONCE = (Kind.AGENT_KILLED_AT_ONCE,)
 AT_WRITE = (Kind.AGENT_KILLED_BEFORE_WRITE, Kind.AGENT_KILLED_AFTER_WRITE)
 AT_MESSAGE = {
     Kind.LOST: Fate.LOST,
@@ -101,9 +109,12 @@ WITHIN = (
     (AT_COMMIT, 60),
     (AT_RECOVERY, 6),
     (AT_CALL, 25),
+    (AT_SENDING, 8),
+    (AT_TAKING, 8),
     (AT_ANSWER, 60),
     (AT_ENDS, 4),
     (AT_EFFECT, 8),
+    (AT_ONCE, 3),
     (AT_WRITE, 40),
     (tuple(AT_MESSAGE), 300),
 )
@@ -158,7 +169,7 @@ class Faults:
         self._blocked: dict[tuple[str, str], float] = {}
         #: after that nothing goes wrong any more
         self.is_over = False
-        self._late_of: str | None = None
+        self._next_of: dict[str, Fate] = {}
 
     def hit(self, what: str, *kinds: Kind) -> Kind | None:
         """Counts a hit; the fault that is due at it."""
@@ -176,14 +187,13 @@ class Faults:
 
     # the weather -------------------------------------------------------------------------------------
 
-    def delay_next_of(self, origin: str) -> None:
-        """The next message of a process arrives late."""
-        self._late_of = origin
+    def meet_next_of(self, origin: str, fate: Fate) -> None:
+        """Says what becomes of the next message of a process."""
+        self._next_of[origin] = fate
 
     def fate(self, origin: str, target: str, data: bytes) -> Fate:
-        if origin == self._late_of:
-            self._late_of = None
-            return Fate.LATE
+        if origin in self._next_of:
+            return self._next_of.pop(origin)
         kind = self.hit("message", *AT_MESSAGE)
         return Fate.ARRIVES if kind is None else AT_MESSAGE[kind]
 

@@ -5,18 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from interlock.sim.agents import SimHost
-from interlock.sim.calls import changes_something
+from interlock.sim.calls import changes_something, starts_something
 from interlock.sim.engines import NAME, SimEngine
-from interlock.sim.faults import AT_RECOVERY, Fault, Faults, Kind, database_error
+from interlock.sim.faults import AT_RECOVERY, AT_SENDING, AT_TAKING, Fault, Faults, Kind, database_error
+from interlock.sim.network import Fate
 from interlock.sim.process import Process
 from interlock.sim.timeline import Timeline
 from interlock.sim.trace import Trace
+from interlock.sim.workload import People
+from interlock.wire.server import Call
 
 _HOUR_US = 3_600_000_000
 #: how long it takes to send a call
 SENT_S = 0.001
 #: after how long a host has lost its journal that is installed anew while the coordinator is gone, at most
 REINSTALLED_S_MAX = 8.0
+#: how often everything is cancelled while a start is adrift, and after how long at most
+CANCELLED_SHARE, CANCELLED_S_MAX = 0.5, 0.5
+#: for how long a host is slow whose former owner does not give up, and how often its agent is killed within that time
+FORMER_S, AGENT_KILLED_SHARE = 40.0, 0.5
 #: commits of a coordinator that count as its recovery
 _RECOVERY_COMMITS = 6
 
@@ -25,12 +32,21 @@ class Happenings:
     """Knows everybody, and what is planned for them."""
 
     def __init__(
-        self, timeline: Timeline, faults: Faults, engine: SimEngine, hosts: Sequence[SimHost], trace: Trace
+        self,
+        timeline: Timeline,
+        faults: Faults,
+        engine: SimEngine,
+        hosts: Sequence[SimHost],
+        people: People,
+        trace: Trace,
     ) -> None:
         self._timeline = timeline
         self._faults = faults
         self._engine = engine
         self._hosts = hosts
+        for host in hosts:
+            host.has_taken = self._at_start
+        self._people = people
         self._trace = trace
         self._commits_of_start = (0, 0)
 
@@ -47,16 +63,23 @@ class Happenings:
         kind = self._due(process, name, side)
         if kind in (Kind.COMMIT_FAILS, Kind.COMMIT_UNKNOWN):
             raise database_error(f"simulated {side} {name}")
-        if kind in (Kind.CALL_LATE, Kind.CALL_OUTLIVES):
-            self._faults.delay_next_of(process.name)
-            if kind is Kind.CALL_OUTLIVES:
-                self._timeline.after(SENT_S, None, process.kill)
+        if kind in (Kind.CALL_LATE, Kind.CALL_OUTLIVES, Kind.START_ADRIFT):
+            self._send_astray(process, kind)
             return
         if kind is Kind.REINSTALLED:
             chance = self._timeline.chance("reinstalled")
             self._timeline.after(chance.uniform(0, REINSTALLED_S_MAX), None, chance.choice(self._hosts).lose_journal)
         if kind is not None:
             process.die()
+
+    def _send_astray(self, process: Process, kind: Kind) -> None:
+        """The call that a process is about to send arrives late, if at all; and somebody dies or cancels meanwhile."""
+        chance, after = self._timeline.chance("astray"), self._timeline.after
+        self._faults.meet_next_of(process.name, Fate.LATE if kind is Kind.CALL_LATE else Fate.ADRIFT)
+        if kind is Kind.CALL_OUTLIVES:
+            after(SENT_S, None, process.kill)
+        elif kind is Kind.START_ADRIFT and chance.random() < CANCELLED_SHARE:
+            after(chance.uniform(0, CANCELLED_S_MAX), None, self._people.cancel_all)
 
     def _due(self, process: Process, name: str, side: str) -> Kind | None:
         hit, is_before = self._faults.hit, side == "before"
@@ -68,11 +91,30 @@ class Happenings:
             if not changes_something(name.removeprefix("host:")):
                 return None
             if is_before:
+                if starts_something(name.removeprefix("host:")) and hit("before start", *AT_SENDING) is not None:
+                    return Kind.START_ADRIFT
                 return hit("before call", Kind.KILLED_BEFORE_CALL, Kind.CALL_LATE, Kind.CALL_OUTLIVES)
             return hit("after call", Kind.KILLED_AFTER_CALL, Kind.REINSTALLED)
         if is_before:
             return self._in_recovery() or hit("before commit", Kind.KILLED_BEFORE_COMMIT, Kind.COMMIT_FAILS)
         return hit("after commit", Kind.KILLED_AFTER_COMMIT, Kind.COMMIT_UNKNOWN)
+
+    def _at_start(self, host: SimHost, call: Call) -> None:
+        """A host has taken a start: it may come again. Where that is a former owner's, it finds the task at work."""
+        kind = self._faults.hit("start", *AT_TAKING)
+        if kind is None:
+            return
+        host.hear_again(call)
+        if kind is Kind.FORMER_OWNER:
+            chance, after = self._timeline.chance("former owner"), self._timeline.after
+            host.storage.slow_until_s = self._timeline.now_s + FORMER_S
+            after(0, None, lambda: self._kill(self._engine.process))
+            if chance.random() < AGENT_KILLED_SHARE:
+                after(chance.uniform(0, FORMER_S), None, lambda: self._kill(host.process))
+
+    def _kill(self, process: Process | None) -> None:
+        if process is not None:
+            process.kill()
 
     def _in_recovery(self) -> Kind | None:
         start, commits = self._commits_of_start

@@ -18,6 +18,8 @@ Factory = Callable[[], asyncio.Protocol]
 
 #: how long a message is on its way: mostly this, now and then up to the second
 USUAL_S, LATE_S, LATE_SHARE = 0.002, 0.5, 0.02
+#: how late arrives what is later than anybody waits, and what outlives its connection, at most
+TOO_LATE_S, ADRIFT_S_MAX = 45.0, 12.0
 
 
 class Fate(Enum):
@@ -33,6 +35,8 @@ class Fate(Enum):
     OVERTAKEN = "overtaken"
     #: it arrives, later than anybody waits
     LATE = "late"
+    #: the connection breaks, and later it arrives nevertheless
+    ADRIFT = "adrift"
     #: half of it arrives, then the connection breaks
     CUT = "cut"
     #: something else arrives
@@ -90,6 +94,9 @@ class Network:
 
     def latency_s(self) -> float:
         return self._chance.uniform(0, LATE_S if self._chance.random() < LATE_SHARE else USUAL_S)
+
+    def adrift_s(self) -> float:
+        return self._chance.uniform(0, ADRIFT_S_MAX)
 
     def forget(self, process: Process) -> None:
         """A process has died: its connections break."""
@@ -158,10 +165,13 @@ class Transport(asyncio.Transport):
                 self._send(data)
                 self._send(data)
             case Fate.LATE:
-                self._send(data, late_s=45.0)
+                self._send(data, late_s=TOO_LATE_S)
             case Fate.OVERTAKEN:
                 self._overtaken = (self._overtaken or b"") + data
                 return
+            case Fate.ADRIFT:
+                self._send(data, late_s=self._network.adrift_s())
+                self._lose("the connection was lost")
             case Fate.CUT:
                 self._send(data[: len(data) // 2])
                 self._lose("the connection was cut")
@@ -218,7 +228,7 @@ class Transport(asyncio.Transport):
     def break_off(self) -> None:
         """Its process has died; the other end hears of it."""
         self._is_closing = True
-        self._deliver(lambda: self.peer.lose(ConnectionResetError(104, "Connection reset by peer")))
+        self._tell_end(ConnectionResetError(104, "Connection reset by peer"))
 
     def lose(self, error: Exception | None) -> None:
         """The other end is gone."""
@@ -236,8 +246,13 @@ class Transport(asyncio.Transport):
     def _end(self, error: Exception | None) -> None:
         if not self._is_closing:
             self._is_closing = True
-            self._deliver(lambda: self.peer.lose(error))
+            self._tell_end(error)
             self.process.loop.call_soon(self._gone, error)
+
+    def _tell_end(self, error: Exception | None) -> None:
+        """The other end hears of it when it has begun with all that was sent before."""
+        self._arrives_s += self._network.latency_s()
+        self._deliver(lambda: self.peer.lose(error))
 
     def _gone(self, error: Exception | None) -> None:
         self._network.gone(self)

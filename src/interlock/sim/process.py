@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import traceback
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -67,6 +68,15 @@ class Process:
     def start(self, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Begins to run."""
         self._timeline.after(0, self, lambda: self.loop.begin(main()))
+
+    def begin(self, what: Callable[[], Coroutine[Any, Any, None]], words: str) -> None:
+        """Runs something more in it; `words` are what an error of that is told with."""
+
+        def over(task: asyncio.Task[None]) -> None:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                self.fail(f"{words} {error!r}", error)
+
+        self._timeline.after(0, self, lambda: self.loop.create_task(what()).add_done_callback(over))
 
     def fail(self, words: str, error: BaseException | None) -> None:
         """The program has broken; the process ends."""

@@ -11,6 +11,8 @@ Place = tuple[str, str]
 
 #: the steps that must have their effect once, but for what was taken back
 ONLY_ONCE = frozenset({"make", "extend", "format", "detach"})
+#: of these, those of which nobody can see whether they had it
+BLIND = frozenset({"format", "detach"})
 #: the last step of each verb
 LAST = frozenset({"make", "fill", "extend", "remove", "format", "detach"})
 
@@ -34,8 +36,8 @@ class Storage:
     undone: Counter[tuple[str, str]] = field(default_factory=Counter)
     #: it works a hundred times slower until then
     slow_until_s: float = 0.0
-    #: called when an effect is there, of which nobody knows yet
-    after_effect: Callable[[], None] = lambda: None
+    #: called with its step when an effect is there, of which nobody knows yet
+    after_effect: Callable[[str], None] = lambda step: None
     #: the ids of the tasks that the agent has ever taken
     taken: set[str] = field(default_factory=set)
     #: the incarnation of the journal, and the ids of the tasks in it, as long as an agent answers

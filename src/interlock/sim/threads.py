@@ -16,6 +16,8 @@ T = TypeVar("T")
 
 #: how long it takes until a thread goes on: mostly up to the first, now and then up to the second
 SOON_S, LATE_S, LATE_SHARE = 0.001, 0.3, 0.02
+#: how many processes live on a busy machine, where more of their threads are late
+BUSY_SHARE, LATE_SHARE_BUSY = 0.3, 0.5
 
 
 class SimThreads:
@@ -27,6 +29,7 @@ class SimThreads:
         self._timeline = timeline
         self._process = process
         self._chance = timeline.chance(f"threads of {name}")
+        self._late_share = LATE_SHARE_BUSY if self._chance.random() < BUSY_SHARE else LATE_SHARE
         self._outside = getcurrent()
         self.fail = fail
         self.current: SimThread | None = None
@@ -41,7 +44,7 @@ class SimThreads:
 
     def wake(self, thread: SimThread) -> None:
         """Lets a thread go on, in a while."""
-        is_late = self._chance.random() < LATE_SHARE
+        is_late = self._chance.random() < self._late_share
         delay_s = self._chance.uniform(0, LATE_S if is_late else SOON_S)
         self._timeline.after(delay_s, self._process, thread.go_on)
 

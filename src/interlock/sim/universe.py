@@ -81,7 +81,7 @@ class Universe:
         self.people = workload.People(timeline, self.engine, asks, self.trace.tell)
         self._looking = database.looking(self._file)
         self.reader = LogReader(timeline, self._looking)
-        self._happenings = Happenings(timeline, self.faults, self.engine, self.hosts, self.trace)
+        self._happenings = Happenings(timeline, self.faults, self.engine, self.hosts, self.people, self.trace)
         for fault in planned:
             self._happenings.plan(fault)
 

@@ -93,7 +93,7 @@ class Witness:
             yield f"8: task {id} is {task.outcome}, and its host did {storage.steps_of(id)}"
         if task.outcome is Outcome.REFUSED and id in storage.taken:
             yield f"8: task {id} is said to have done nothing, and its host took it"
-        if task.outcome is Outcome.FAILED and task.host_result == TaskResult.CLEAN_SUCCESS and storage.is_there(id):
+        if task.outcome is Outcome.FAILED and task.host_result != TaskResult.CLEAN_FAILURE and storage.is_there(id):
             yield f"8: task {id} is told to have left nothing, and its host did {storage.steps_of(id)}"
         if task.outcome is Outcome.LOST and storage.journal() == task.incarnation and id in storage.tasks():
             yield f"17: task {id} is lost, and its host knows it"

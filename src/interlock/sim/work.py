@@ -9,7 +9,7 @@ from typing import Any
 from interlock.agent.records import StepFailed
 from interlock.agent.tasks.resource_locks import Resource
 from interlock.agent.tasks.steps import Program, Step, StepKind, Work, domain_resource, image_resource, stopped
-from interlock.sim.storage import Image, Place, Storage
+from interlock.sim.storage import BLIND, Image, Place, Storage
 from interlock.sim.timeline import Timeline
 from interlock.verbs import (
     Code,
@@ -46,7 +46,7 @@ class Programs:
     def all(self) -> Mapping[type[Verb], Program[Any]]:
         """By verb; a step of each kind is among them."""
         fill = Step("fill", StepKind.REPEATABLE, self._doing("fill", self._fill), is_no_return=True)
-        once = {name: Step(name, StepKind.ONCE, self._doing(name)) for name in ("format", "detach")}
+        once = {name: Step(name, StepKind.ONCE, self._doing(name)) for name in BLIND}
         extend = Step(
             "extend", StepKind.OBSERVABLE, self._doing("extend"),
             holds=lambda work: self._storage.made[work.task_id, "extend"] > 0, is_no_return=True,
@@ -107,11 +107,13 @@ class Programs:
             fails = chance.random() < FAILING_SHARE
             await self._pass(chance.uniform(0, LONG_S if chance.random() < LONG_SHARE else SHORT_S), work)
             if fails:
-                raise StepFailed(Code.GENERAL, f"the simulated disk has a fault in {step}")
+                is_half_done = step in BLIND  # the others leave nothing, or take it back
+                self._storage.made[work.task_id, step] += is_half_done
+                raise StepFailed(Code.GENERAL, f"the simulated disk has a fault in {step}", is_unclean=is_half_done)
             if effect is not None:
                 effect(work)
             self._storage.made[work.task_id, step] += 1
-            self._storage.after_effect()
+            self._storage.after_effect(step)
 
         return do
 

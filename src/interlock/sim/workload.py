@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from random import Random
@@ -19,7 +18,6 @@ from interlock.model.calls import AfterPolicy
 from interlock.model.decisions import Decision
 from interlock.model.errors import Bug, InterlockError, Refused
 from interlock.sim.engines import SimEngine
-from interlock.sim.process import Process
 from interlock.sim.sites import Site, Submission
 from interlock.sim.timeline import Timeline
 from interlock.store.tables import actions, job
@@ -32,6 +30,7 @@ TOGETHER_SHARE = 0.3
 AGAIN_S = 7.0
 #: how often somebody looks after jobs in the end, and after how many looks they are ended by force
 CARE_S, PATIENT_ROUNDS = 20.0, 3
+_TOLD = "somebody was told"
 
 
 class Wish(StrEnum):
@@ -123,7 +122,7 @@ class People:
             return
         act = self._submit if ask.wish is None else self._wish
         process, coordinator = engine.process, engine.coordinator
-        self._timeline.after(0, process, lambda: _begin(process, act(ask, coordinator)))
+        process.begin(lambda: act(ask, coordinator), _TOLD)
 
     async def _submit(self, ask: Ask, coordinator: Coordinator) -> None:
         assert ask.submission is not None
@@ -167,12 +166,19 @@ class People:
         else:
             self._hear(ask, "done", job)
 
+    def cancel_all(self) -> None:
+        """Somebody cancels every job of which they know."""
+        for number in [number for number, ask in self._jobs.items() if ask.job_id is not None]:
+            ask = Ask(self._timeline.now_s, number, wish=Wish.CANCEL)
+            self.asks.append(ask)
+            self._ask(ask)
+
     def look_after(self) -> None:
         """From now on somebody resumes what is paused, and cancels what needs attention: at last by force."""
         engine = self._engine
         if engine.coordinator is not None and engine.process is not None and not engine.process.is_dead:
             process, coordinator = engine.process, engine.coordinator
-            self._timeline.after(0, process, lambda: _begin(process, self._tidy(coordinator)))
+            process.begin(lambda: self._tidy(coordinator), _TOLD)
         self._timeline.after(CARE_S, None, self.look_after)
 
     async def _tidy(self, coordinator: Coordinator) -> None:
@@ -211,14 +217,6 @@ class People:
         if ask.answer is None:
             ask.answer, ask.job_id = answer, job_id
             self._told("people", f"{ask.wish or 'submit'} {ask.number}: {answer} {job_id}")
-
-
-def _begin(process: Process, asking: Coroutine[Any, Any, None]) -> None:
-    def over(task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            process.fail(f"somebody was told {error!r}", error)
-
-    process.loop.create_task(asking).add_done_callback(over)
 
 
 async def _done(ask: Ask, coordinator: Coordinator, job: UUID) -> None:

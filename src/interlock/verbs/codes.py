@@ -79,7 +79,8 @@ class Code(IntEnum):
     NO_SPACE = 4706
     #: The agent's process ended in the middle of the task, which was undone.
     INTERRUPTED = 4707
-    #: The agent's process ended inside a step that can be neither observed nor repeated: it may have run.
+    #: The agent's process ended inside a step that can be neither observed nor repeated: it may have run. Or a
+    #: synchronous call has failed, and not all that it did was taken back.
     OUTCOME_UNKNOWN = 4708
     #: A folder outside those that the agent may use.
     FOLDER_NOT_ALLOWED = 4709

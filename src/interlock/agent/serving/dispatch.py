@@ -9,6 +9,7 @@ from typing import Any
 from interlock import verbs
 from interlock.agent.records import StepFailed
 from interlock.agent.settings.config import AgentConfig
+from interlock.agent.task_machine import Inner
 from interlock.agent.tasks.intake import Intake, Sender
 from interlock.agent.tasks.refusals import Refused
 from interlock.agent.tasks.steps import Host
@@ -17,7 +18,7 @@ from interlock.agent.verbs.host_stats import AgentFigures, host_stats
 from interlock.agent.verbs.image_volumes import image_volumes
 from interlock.agent.verbs.spm import spm_status
 from interlock.agent.verbs.volume_info import volume_info
-from interlock.verbs import InvalidParams, UnknownVerb, Verb
+from interlock.verbs import Code, InvalidParams, UnknownVerb, Verb
 from interlock.wire.jsonrpc import INVALID_PARAMS, METHOD_NOT_FOUND, RpcError
 from interlock.wire.server import Call
 
@@ -118,10 +119,14 @@ class Dispatcher:
                 return await self._run(verb, task_id, sender)
 
     async def _run(self, verb: Verb, task_id: str | None, sender: Sender) -> bool:
-        """A synchronous change: true when it is durable. Raises `RpcError` with the task's failure."""
+        """A synchronous change: true when it is durable. Raises `RpcError` with the task's failure.
+
+        No other answer tells whether all was taken back: where it was not, the code says so. VDSM has no such code.
+        """
         task = await self._intake.run(verb, task_id, sender)
         if task.failure is not None:
-            raise RpcError(task.failure.code, task.failure.error)
+            is_clean = task.state is Inner.RECOVERED or self._config.stock
+            raise RpcError(task.failure.code if is_clean else Code.OUTCOME_UNKNOWN, task.failure.error)
         return True
 
     def _figures(self) -> AgentFigures:
