@@ -2,6 +2,10 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup run test kill kill-matrix planted sim nightly histories load check format bench million clean
 PYTHON := .venv/bin/python
+# what one process has compiled, the next need not
+unexport PYTHONDONTWRITEBYTECODE
+# how many seeds of the simulator are part of make test
+TEST_SEEDS := 2000
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -13,9 +17,10 @@ run: ## a tour: real hosts, a crash, and the end that is true all the same
 	@sh tools/setup --with-disks
 	@$(PYTHON) -m interlock.tour
 
-test: ## all tests; choose with ARGS="tests/wire -k frames"
+test: ## all tests, then the simulator with 2000 seeds; choose tests alone with ARGS="tests/wire -k frames"
 	@sh tools/setup --for-tests
 	$(PYTHON) -m pytest -n 3 --dist loadscope --no-loadscope-reorder --durations=15 -m "not long" $(ARGS)
+	@$(if $(ARGS),,$(PYTHON) -m interlock.sim --seeds $(TEST_SEEDS))
 
 kill: ## real kills at every effect of every verb and flow, as far as make test has no time for them
 	@sh tools/setup --for-tests

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from functools import cache
@@ -24,7 +25,14 @@ from interlock.testing.postgres import PostgresServer
 DIALECTS = ("sqlite", "postgresql")
 #: the database that new ones are copied from: it has the newest schema and no rows
 _TEMPLATE = "interlock_template"
-_TABLES = ", ".join(f'"{table.name}"' for table in metadata.sorted_tables)
+_TABLES = [f'"{table.name}"' for table in metadata.sorted_tables]
+#: empties a database, though not of the dead rows: forty times cheaper than TRUNCATE
+_DELETE = "".join(f"DELETE FROM {table};" for table in reversed(_TABLES)) + "".join(
+    f"SELECT setval(pg_get_serial_sequence('{table}', '{column}'), 1, false);"
+    for table, column in (("audit_log", "id"), ("signals", "number"))
+)
+#: after so many tests the dead rows are too many
+_TESTS_MAX = 30
 
 
 class Scratch(Protocol):
@@ -152,6 +160,7 @@ class Databases:
         self._free: list[str] = []
         self._numbers = count(1)
         self._taken: list[str] = []
+        self._given_back = Counter[str]()
         self.server.start()
         Database.open(self.server.create(_TEMPLATE)).close()
 
@@ -177,8 +186,10 @@ class Databases:
         before = len(self._taken)
         yield
         for name in self._taken[before:]:
+            self._given_back[name] += 1
+            thoroughly = self._given_back[name] % _TESTS_MAX == 0
             with psycopg.connect(self.server.url(name)) as connection:
-                connection.execute(f"TRUNCATE {_TABLES} RESTART IDENTITY")
+                connection.execute(f"TRUNCATE {', '.join(_TABLES)} RESTART IDENTITY" if thoroughly else _DELETE)
         self._free += self._taken[before:]
         del self._taken[before:]
 

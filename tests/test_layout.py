@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+import interlock
+
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted((ROOT / "src" / "interlock").rglob("*.py"))
 PYTHON_FILES = sorted(
@@ -104,3 +106,8 @@ def test_a_shell_is_recognised(source: str, lines: list[int]) -> None:
 )
 def test_a_first_line_is_recognised(source: str, says: bool) -> None:
     assert starts_with_its_purpose(source) is says
+
+
+@pytest.mark.parametrize("name", interlock.__all__)
+def test_every_public_name_is_there(name: str) -> None:
+    assert getattr(interlock, name) is not None

@@ -2,36 +2,35 @@
 
 from typing import TYPE_CHECKING, Any
 
-from interlock.command import Child, Command, Local, Monitor, Reader, TaskResult, Tx
-from interlock.model.awaited import approval, detached, end_of, signal, until
-from interlock.model.calls import AfterPolicy, CallOrder, Context
-from interlock.model.decisions import Decision
-from interlock.model.entities import Endpoint, Entity
-from interlock.model.errors import (
-    Bug,
-    HostFailed,
-    InterlockError,
-    InvalidInput,
-    KeyReused,
-    Locked,
-    Missing,
-    NameTaken,
-    NotAllowed,
-    NotOwner,
-    Refused,
-)
-from interlock.model.failure import Cause, Failure, Refusals, refuse
-from interlock.model.locks import NO_LOCKS, Locks, LockScope, exclusive, shared
-from interlock.model.plan import NOTHING, Plan, Retry, first_of, local, on_host, parallel, part, sequence
-from interlock.model.refs import Ref
-from interlock.model.states import Ends, Outcome, Result, State
-from interlock.model.waits import Approval
-from interlock.secrets import Secret
-
 if TYPE_CHECKING:
     from interlock.catalog import Catalog
+    from interlock.command import Child, Command, Local, Monitor, Reader, TaskResult, Tx
     from interlock.coordinator.coordinator import Coordinator
     from interlock.coordinator.job import CommandFailed, Job
+    from interlock.model.awaited import approval, detached, end_of, signal, until
+    from interlock.model.calls import AfterPolicy, CallOrder, Context
+    from interlock.model.decisions import Decision
+    from interlock.model.entities import Endpoint, Entity
+    from interlock.model.errors import (
+        Bug,
+        HostFailed,
+        InterlockError,
+        InvalidInput,
+        KeyReused,
+        Locked,
+        Missing,
+        NameTaken,
+        NotAllowed,
+        NotOwner,
+        Refused,
+    )
+    from interlock.model.failure import Cause, Failure, Refusals, refuse
+    from interlock.model.locks import NO_LOCKS, Locks, LockScope, exclusive, shared
+    from interlock.model.plan import NOTHING, Plan, Retry, first_of, local, on_host, parallel, part, sequence
+    from interlock.model.refs import Ref
+    from interlock.model.states import Ends, Outcome, Result, State
+    from interlock.model.waits import Approval
+    from interlock.secrets import Secret
 
 __all__ = [
     "NOTHING",
@@ -94,18 +93,55 @@ __all__ = [
     "until",
 ]
 
-_LATE = {
-    "Catalog": "interlock.catalog",
-    "Coordinator": "interlock.coordinator.coordinator",
-    "CommandFailed": "interlock.coordinator.job",
-    "Job": "interlock.coordinator.job",
+#: what each module gives
+_GIVEN = {
+    "interlock.catalog": ("Catalog",),
+    "interlock.command": ("Child", "Command", "Local", "Monitor", "Reader", "TaskResult", "Tx"),
+    "interlock.coordinator.coordinator": ("Coordinator",),
+    "interlock.coordinator.job": ("CommandFailed", "Job"),
+    "interlock.model.awaited": ("approval", "detached", "end_of", "signal", "until"),
+    "interlock.model.calls": ("AfterPolicy", "CallOrder", "Context"),
+    "interlock.model.decisions": ("Decision",),
+    "interlock.model.entities": ("Endpoint", "Entity"),
+    "interlock.model.errors": (
+        "Bug",
+        "HostFailed",
+        "InterlockError",
+        "InvalidInput",
+        "KeyReused",
+        "Locked",
+        "Missing",
+        "NameTaken",
+        "NotAllowed",
+        "NotOwner",
+        "Refused",
+    ),
+    "interlock.model.failure": ("Cause", "Failure", "Refusals", "refuse"),
+    "interlock.model.locks": ("NO_LOCKS", "Locks", "LockScope", "exclusive", "shared"),
+    "interlock.model.plan": (
+        "NOTHING",
+        "Plan",
+        "Retry",
+        "first_of",
+        "local",
+        "on_host",
+        "parallel",
+        "part",
+        "sequence",
+    ),
+    "interlock.model.refs": ("Ref",),
+    "interlock.model.states": ("Ends", "Outcome", "Result", "State"),
+    "interlock.model.waits": ("Approval",),
+    "interlock.secrets": ("Secret",),
 }
+_WHERE = {name: module for module, names in _GIVEN.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    """Loads what needs the database only when it is asked for, so that an agent starts light."""
-    if name not in _LATE:
+    """Loads each name when it is first asked for: agents and the command line need almost none of them."""
+    if name not in _WHERE:
         raise AttributeError(f"module 'interlock' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(_LATE[name]), name)
+    globals()[name] = found = getattr(import_module(_WHERE[name]), name)
+    return found

@@ -8,6 +8,7 @@ from interlock.model.locks import LockMode, Locks, LockScope, exclusive
 from interlock.model.records import CommandRecord, LockRecord, TicketRecord
 from interlock.model.states import Result, State
 from tests.coordinator.lock_play import REFS, LockPlay
+from tests.thorough import with_examples
 
 _MANY = st.integers(0, 50)
 _LOCK = st.tuples(st.sampled_from(REFS), st.sampled_from([*LockMode, LockMode.EXCLUSIVE]), st.sampled_from(LockScope))
@@ -122,13 +123,14 @@ class Locking(RuleBasedStateMachine):
 
 TestLocking = Locking.TestCase
 TestLocking.settings = settings(
-    max_examples=150,
+    max_examples=75,
     stateful_step_count=50,
     deadline=None,
     print_blob=False,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
     database=None,
 )
+TestLockingThoroughly = with_examples(TestLocking, 500)
 
 
 # ways in which flows once waited for ever -------------------------------------------------------------

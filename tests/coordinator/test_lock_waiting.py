@@ -230,18 +230,26 @@ async def test_a_flow_that_holds_locks_passes_those_who_hold_none(scratch: Scrat
 
 
 @pytest.mark.hard_case(25)
-@pytest.mark.parametrize("scratch", ["sqlite", pytest.param("postgresql", marks=pytest.mark.long)], indirect=True)
-async def test_500_jobs_on_20_disks_all_end_and_nobody_shares_what_one_has_alone(
-    scratch: Scratch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("scratch", "number"),
+    [
+        ("sqlite", 120),
+        pytest.param("sqlite", 500, marks=pytest.mark.long),
+        pytest.param("postgresql", 500, marks=pytest.mark.long),
+    ],
+    indirect=["scratch"],
+)
+async def test_many_jobs_on_20_disks_all_end_and_nobody_shares_what_one_has_alone(
+    scratch: Scratch, number: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     seed = int(os.environ.get("INTERLOCK_LOCKS_SEED", time.time_ns() % 1_000_000))
     random = Random(seed)
     async with opened(scratch, *MEMBERS) as coordinator:
         disks = [await add_disk(coordinator, f"d{n}") for n in range(20)]
 
-        async def one(number: int) -> str:
+        async def one(nth: int) -> str:
             some = tuple(random.sample(disks, random.choice([1, 1, 2, 3])))
-            label, priority = f"j{number}", random.choice([0, 0, 0, 5, -5])
+            label, priority = f"j{nth}", random.choice([0, 0, 0, 5, -5])
             if random.random() < 0.2:
                 command: Command[None] = Chain(label=label, disks=some)
             else:
@@ -253,12 +261,12 @@ async def test_500_jobs_on_20_disks_all_end_and_nobody_shares_what_one_has_alone
             return str(row.result)
 
         waits: list[float] = []
-        results = Counter(await asyncio.gather(*(one(number) for number in range(500))))
+        results = Counter(await asyncio.gather(*(one(nth) for nth in range(number))))
         assert locks(coordinator) == []
     with capsys.disabled():
-        print(f"\nlocks: seed {seed}: {dict(results)}; the longest of 500 took {max(waits):.1f} s")
+        print(f"\nlocks: seed {seed}: {dict(results)}; the longest of {number} took {max(waits):.1f} s")
     assert results.keys() <= {"SUCCEEDED", "FAILED"}
-    assert results["SUCCEEDED"] > 300
+    assert results["SUCCEEDED"] > number * 0.6
 
 
 async def test_who_submits_may_wish_to_wait_where_the_class_would_be_refused(scratch: Scratch) -> None:

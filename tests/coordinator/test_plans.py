@@ -312,6 +312,7 @@ class Large(Command[int], name="large"):
 
 
 @pytest.mark.hard_case(30)
+@pytest.mark.parametrize("scratch", ["sqlite", pytest.param("postgresql", marks=pytest.mark.long)], indirect=True)
 async def test_a_plan_of_3000_parts_ends_in_several_transactions(scratch: Scratch) -> None:
     async with opened(scratch, Small, Large) as coordinator:
         before = coordinator.commits
@@ -325,11 +326,19 @@ async def test_a_plan_of_3000_parts_ends_in_several_transactions(scratch: Scratc
 
 
 @pytest.mark.hard_case(30)
-@pytest.mark.parametrize("scratch", ["sqlite", pytest.param("postgresql", marks=pytest.mark.long)], indirect=True)
-async def test_a_plan_of_10000_tasks_ends(scratch: Scratch) -> None:
+@pytest.mark.parametrize(
+    ("scratch", "number"),
+    [
+        ("sqlite", 2_500),
+        pytest.param("sqlite", 10_000, marks=pytest.mark.long),
+        pytest.param("postgresql", 10_000, marks=pytest.mark.long),
+    ],
+    indirect=["scratch"],
+)
+async def test_a_plan_of_thousands_of_tasks_ends(scratch: Scratch, number: int) -> None:
     async with opened(scratch, Small, Large) as coordinator:
-        submitted = await coordinator.submit(Large(tasks=10_000))
-        assert await submitted.result(WAIT_S * 3) == 10_000
+        submitted = await coordinator.submit(Large(tasks=number))
+        assert await submitted.result(WAIT_S * 3) == number
 
 
 async def test_events_have_no_gap_and_tell_the_end_last(scratch: Scratch) -> None:

@@ -22,6 +22,7 @@ from interlock.model.wishes import Wish
 from tests.core.playing import Play
 from tests.core.shapes import REFS, specs
 from tests.core.test_decide import _HOW, _MANY, _OUTCOMES, Lives
+from tests.thorough import with_examples
 
 _MODES = st.sampled_from(["cancel", "cancel", "stop", "force"])
 
@@ -168,6 +169,7 @@ class Steered(Lives):
 
 TestSteered = Steered.TestCase
 TestSteered.settings = settings(
-    max_examples=150, stateful_step_count=40, deadline=None, print_blob=False, database=None,
+    max_examples=75, stateful_step_count=40, deadline=None, print_blob=False, database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
 )  # fmt: skip
+TestSteeredThoroughly = with_examples(TestSteered, 500)

@@ -13,6 +13,7 @@ from interlock.model.records import CommandRecord, EventRecord, LockRecord, Role
 from interlock.model.states import Outcome, Result, State, StepStatus, TaskState
 from tests.core.playing import Play
 from tests.core.shapes import Spec, below, specs
+from tests.thorough import with_examples
 
 _OPEN_STEPS = (StepStatus.PENDING, StepStatus.STARTED)
 _OUTCOMES = st.sampled_from([Outcome.SUCCEEDED, Outcome.SUCCEEDED, *Outcome])
@@ -345,10 +346,11 @@ class Lives(RuleBasedStateMachine):
 
 TestLives = Lives.TestCase
 TestLives.settings = settings(
-    max_examples=200,
+    max_examples=100,
     stateful_step_count=40,
     deadline=None,
     print_blob=False,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
     database=None,
 )
+TestLivesThoroughly = with_examples(TestLives, 600)

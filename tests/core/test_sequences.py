@@ -14,6 +14,7 @@ from interlock.model.records import CommandRecord, Role, Undo
 from interlock.model.states import Outcome, Result, State
 from tests.core.playing import Play
 from tests.core.shapes import One, Several, Spec, Task
+from tests.thorough import with_examples
 
 _MANY = st.integers(0, 50)
 _HOW = st.sampled_from(["ok", "ok", "ok", "ok", "ok", "ok", "raise", "refuse"])
@@ -162,10 +163,11 @@ class Stages(RuleBasedStateMachine):
 
 TestStages = Stages.TestCase
 TestStages.settings = settings(
-    max_examples=200,
+    max_examples=100,
     stateful_step_count=40,
     deadline=None,
     print_blob=False,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
     database=None,
 )
+TestStagesThoroughly = with_examples(TestStages, 600)

@@ -24,7 +24,7 @@ async def looks(host: ScriptedHost, count: int) -> None:
     await eventually(f"{count} looks", lambda: len(host.asked(STATUSES)) > seen)
 
 
-@pytest.mark.parametrize("count", [1, 1000])
+@pytest.mark.parametrize("count", [1, 200])
 async def test_a_look_is_one_call_however_many_tasks_run(tmp_path: Path, count: int) -> None:
     async with hosting(new_task=RUNNING) as host, Driven(tmp_path).opened() as driven:
         job = await driven.delete(await driven.thing(host.port), images(count))

@@ -1,12 +1,13 @@
 """Refs: `(type, id)` naming an entity; written `vm:0192f0c1-…`."""
 
-from typing import Any, Generic, TypeVar, final, get_args
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, final, get_args
 from uuid import UUID
 
-from pydantic import GetCoreSchemaHandler
-from pydantic_core import CoreSchema, core_schema
-
 from interlock.model.text import is_storable
+
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler
+    from pydantic_core import CoreSchema, core_schema
 
 #: characters of a ref or name in text; a refusal repeats it
 TEXT_LENGTH_MAX = 1000
@@ -58,10 +59,12 @@ class Ref(Generic[E_co]):
         return Ref(kind, UUID(rest))
 
     @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+    def __get_pydantic_core_schema__(cls, source: Any, handler: "GetCoreSchemaHandler") -> "CoreSchema":
+        from pydantic_core import core_schema  # late: the command line has refs, and no schemas
+
         wanted = _type_name(source)
 
-        def read(value: Any, info: core_schema.ValidationInfo) -> Ref[Any]:
+        def read(value: Any, info: "core_schema.ValidationInfo") -> Ref[Any]:
             return _read(value, wanted, (info.context or {}).get("resolve"))
 
         return core_schema.with_info_plain_validator_function(
