@@ -14,6 +14,7 @@ from interlock.model.states import COMMAND_MOVES, TASK_MOVES, Outcome, State, Ta
 from interlock.sim.generated import Work
 from interlock.sim.holders import Holders
 from interlock.sim.mirror import Mirror
+from interlock.sim.reads import Reads
 from interlock.sim.storage import Place, Storage
 from interlock.sim.too_soon import TooSoon
 from interlock.verbs import TaskResult
@@ -27,7 +28,7 @@ class Witness:
 
     def __init__(self, storages: Mapping[UUID, Storage]) -> None:
         self._storages = storages
-        self._holders = Holders()
+        self._holders, self._reads = Holders(), Reads()
         self.mirror = Mirror()
         self._too_soon = TooSoon(self.mirror)
         self.checked: Counter[int] = Counter()
@@ -41,6 +42,7 @@ class Witness:
         found += [problem for change in changes for problem in self._of(change)]
         found += [f"{each.number}: {each.message}" for flow in flows for each in check_flow(flow)]
         found += self._holders.saw(changes, self.checked)
+        found += self._reads.saw(sets, self.checked)
         for number, _, _ in OF_A_FLOW:
             self.checked[number] += len(flows)
         return found
