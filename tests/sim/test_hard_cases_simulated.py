@@ -50,8 +50,8 @@ def test_what_a_host_had_accepted_before_it_was_installed_anew_is_lost_and_not_d
         for number, at_s in islice(answered(lived(seed, scratch), "Volume.create"), 1):
             anew = [Fault(Kind.JOURNAL_LOST, at_s=at_s + 0.002, host=host) for host in range(sites.HOSTS)]
             universe = lived(seed, scratch, Fault(Kind.KILLED_AFTER_CALL, nth=number), *anew)
-            assert universe.run.fired[Kind.KILLED_AFTER_CALL] == 1
-            lost += Outcome.LOST in outcomes(universe)
+            # where threads are late, hosts are new before the coordinator has come to its end: that shows nothing
+            lost += universe.run.fired[Kind.KILLED_AFTER_CALL] == 1 and Outcome.LOST in outcomes(universe)
         if lost == 2:
             return
     pytest.fail("nothing was lost in any of the seeds")
