@@ -310,7 +310,7 @@ class HostWatch:
     # watching ---------------------------------------------------------------------------------------
 
     async def _look(self, link: HostLink) -> None:
-        """One call for all tasks. Only tasks that were watched before it are judged by it (hard case 4)."""
+        """One call for all tasks. It judges only those that were watched before it, and are still (hard case 4)."""
         self._poke = False
         before = list(self._running.values())
         try:
@@ -323,10 +323,14 @@ class HostWatch:
         self._observe()
         for watched in before:
             report = reports.get(watched.task.host_task_id or "")
-            if report is not None:
+            if report is None and self._is_watched(watched):
+                report = await self._ask(link, watched)
+            if report is not None and self._is_watched(watched):
                 self._judge(watched, report)
-            else:
-                await self._ask(link, watched)
+
+    def _is_watched(self, watched: Watched) -> bool:
+        """Whether nothing newer was handed over for the task: what has ended is to be cleared by now."""
+        return self._running.get(watched.task.id) is watched
 
     def _observe(self) -> None:
         """Time passes for this host. A long gap was none of its making: this process slept, or nothing was watched."""
@@ -334,7 +338,7 @@ class HostWatch:
         self._observed_s += min(now_s - self._looked_s, 2 * self._patience.poll_s_max)
         self._looked_s = now_s
 
-    async def _ask(self, link: HostLink, watched: Watched) -> None:
+    async def _ask(self, link: HostLink, watched: Watched) -> Report | None:
         """The targeted question about a task that the list did not show; one that fails concerns no other."""
         task = watched.task
         assert task.host_task_id is not None
@@ -343,12 +347,11 @@ class HostWatch:
         except (NotSent, Unanswered, NotNow, HostRefused) as error:
             _log.info("host_call_unanswered", host=str(self.host), task=str(task.id), reason=str(error))
             self.last_error = str(error)
-            return
-        if report is None:
+            return None
+        if report is None and self._is_watched(watched):
             words = f"{self.host} no longer knows host task {task.host_task_id}"
             self._drop(task, TaskEnded(task.id, Outcome.LOST, message=words))
-        else:
-            self._judge(watched, report)
+        return report
 
     def _judge(self, watched: Watched, report: Report) -> None:
         task = watched.task
