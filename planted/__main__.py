@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from planted.bugs import BUGS
-from planted.trial import Trial, tried
+from planted.trial import ROOT, Trial, tried
 
 #: as many seeds as are part of `make test`
 SEEDS = 2_000
@@ -24,6 +24,8 @@ def main() -> int:
     bugs = [bug for bug in BUGS if not arguments.names or bug.name in arguments.names]
     if unknown := set(arguments.names) - {bug.name for bug in bugs}:
         parser.error(f"there is no bug {', '.join(sorted(unknown))}; planted/bugs.py names them")
+    for bug in bugs:
+        bug.planted_in((ROOT / "src" / "interlock" / bug.file).read_text("utf-8"))  # before any of them is tried
     trials: list[Trial] = []
     with ThreadPoolExecutor(arguments.at_once) as pool:  # each waits for a process of its own
         running = [pool.submit(tried, bug, arguments.seeds, arguments.first) for bug in bugs]

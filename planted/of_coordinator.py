@@ -69,8 +69,7 @@ OF_COORDINATOR = (
         "absence_in_the_list_believed",
         "A task that the list of all tasks leaves out is lost, without being asked for by its id.",
         "coordinator/host_watch.py",
-        "            else:\n                await self._ask(link, watched)\n",
-        "            else:\n"
+        "                report = await self._ask(link, watched)\n",
         '                self._drop(watched.task, TaskEnded(watched.task.id, Outcome.LOST, message="not listed"))\n',
         (17,),
     ),
@@ -83,11 +82,20 @@ OF_COORDINATOR = (
         (6, 8),
     ),
     Bug(
+        "late_look_believed",
+        "A look that is answered after a task has ended tells of its end again, and the task is not cleared.",
+        "coordinator/host_watch.py",
+        "        return self._running.get(watched.task.id) is watched\n",
+        "        return True\n",
+        (23,),
+    ),
+    Bug(
         "cleared_before_the_commit",
         "A host is told to forget a task as soon as it says that it has ended.",
         "coordinator/host_watch.py",
-        "            if report is not None:\n                self._judge(watched, report)\n",
-        "            if report is not None:\n"
+        "            if report is not None and self._is_watched(watched):\n"
+        "                self._judge(watched, report)\n",
+        "            if report is not None and self._is_watched(watched):\n"
         "                if report.outcome is not None:\n"
         "                    await link.clear(watched.task, watched.term)\n"
         "                self._judge(watched, report)\n",
@@ -160,14 +168,6 @@ OF_COORDINATOR = (
         "            if what is not Action.JOB_PRIORITY:\n"
         "                auditing.note(flow, wish, what, now, before=before, after=after)\n",
         (24,),
-    ),
-    Bug(
-        "facts_lost_in_a_conflict",
-        "What a run had been told of is forgotten when it must be made again.",
-        "coordinator/engine.py",
-        "        slot.mailbox[:0] = work.facts\n        self._schedule(slot)\n",
-        "        self._schedule(slot)\n",
-        (23,),
     ),
     Bug(
         "waiters_not_taken_over",
