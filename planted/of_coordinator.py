@@ -134,14 +134,6 @@ OF_COORDINATOR = (
         (10,),
     ),
     Bug(
-        "versions_not_checked_again",
-        "Whether what a run has read is still so is not looked at again before the commit.",
-        "coordinator/checking.py",
-        "                if ref in self._written or self._versions.get(ref, (0, 0))[index] != seen:\n",
-        "                if ref in self._written:\n",
-        (10,),
-    ),
-    Bug(
         "key_ignored",
         "The idempotency key of a submission is not stored.",
         "coordinator/accepting.py",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from typing import Any
 
 from interlock.sim.loop import Loop
@@ -114,5 +113,7 @@ class Process:
         return not (self.is_dead or self._stands_still)
 
     def act(self, happen: Callable[[], None]) -> None:
-        with suppress(Killed):
+        try:  # `suppress` would be three more calls for each event
             self.loop.run(happen)
+        except Killed:
+            return

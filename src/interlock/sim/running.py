@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import cache
 from multiprocessing import get_context
+from pathlib import Path
 
 from interlock.sim.faults import Kind
 from interlock.sim.seeds import prepared
@@ -61,11 +65,19 @@ def all_of(seeds: Sequence[int], processes: int, failures_max: int) -> Iterator[
 def piece(seeds: Sequence[int], failures_max: int) -> list[Run]:
     """Runs some seeds in this process, until so many have failed; those come with the fewest faults."""
     done: list[Run] = []
-    with prepared() as scratch:
-        for seed in seeds:
-            ran = run(seed, scratch)
-            done.append(shrunken(ran, scratch) if ran.problems else ran)
-            ran.trace = []
-            if sum(bool(each.problems) for each in done) >= failures_max:
-                break
+    scratch = _scratch()
+    for seed in seeds:
+        ran = run(seed, scratch)
+        done.append(shrunken(ran, scratch) if ran.problems else ran)
+        ran.trace = []
+        if sum(bool(each.problems) for each in done) >= failures_max:
+            break
     return done
+
+
+@cache
+def _scratch() -> Path:
+    """What this process has prepared for all its runs: databases, and the statements that were compiled for them."""
+    kept = ExitStack()
+    atexit.register(kept.close)
+    return kept.enter_context(prepared())

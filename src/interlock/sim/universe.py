@@ -31,7 +31,7 @@ from interlock.sim.witness import Witness, is_quiet
 #: within what time faults happen; until when everything must have ended after the last; and how many events that may be
 FAULTS_S, LIVENESS_S, EVENTS_MAX = 120.0, 1200.0, 400_000
 #: between two looks whether everything is over, and two collections of what killed processes have left, in runs
-LOOK_S, COLLECT_EVERY = 5.0, 25
+LOOK_S, COLLECT_EVERY = 5.0, 8
 
 
 @dataclass

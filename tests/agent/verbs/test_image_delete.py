@@ -203,7 +203,9 @@ async def test_a_failure_leaves_the_image_as_it_was(tmp_path: Path, step: str) -
     assert contents(domain) == before
 
 
-@pytest.mark.parametrize("is_after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(
+    "is_after", [pytest.param(False, id="before", marks=pytest.mark.long), pytest.param(True, id="after")]
+)
 async def test_a_deletion_survives_a_death_at_each_of_its_effects(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_after: bool
 ) -> None:
@@ -224,7 +226,9 @@ async def test_a_deletion_survives_a_death_at_each_of_its_effects(
     assert number > 5
 
 
-@pytest.mark.parametrize("is_after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(
+    "is_after", [pytest.param(False, id="before", marks=pytest.mark.long), pytest.param(True, id="after")]
+)
 async def test_an_undone_deletion_survives_a_death_at_each_of_its_effects(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_after: bool
 ) -> None:

@@ -236,7 +236,7 @@ async def test_a_program_that_finds_the_disk_full_leaves_the_volume_as_it_was(tm
         assert state(domain) == before
 
 
-@pytest.mark.parametrize("side", ["before", "after"])
+@pytest.mark.parametrize("side", [pytest.param("before", marks=pytest.mark.long), "after"])
 async def test_a_copy_that_fails_anywhere_leaves_the_volume_as_it_was(
     domain: Domain, side: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

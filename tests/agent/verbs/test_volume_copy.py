@@ -144,7 +144,7 @@ async def test_a_copy_beside_other_volumes_would_be_a_second_chain(two: Two, for
     assert two.files() == before
 
 
-@pytest.mark.parametrize("side", ["before", "after"])
+@pytest.mark.parametrize("side", [pytest.param("before", marks=pytest.mark.long), "after"])
 async def test_whatever_fails_before_the_former_volume_is_forgotten_is_undone(
     two: Two, monkeypatch: pytest.MonkeyPatch, side: str
 ) -> None:

@@ -244,7 +244,9 @@ async def test_a_full_disk_is_a_clean_failure(
     assert ended == ("cleanFailure", undone)  # a folder, two renames for each, a description
 
 
-@pytest.mark.parametrize("is_after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(
+    "is_after", [pytest.param(False, id="before", marks=pytest.mark.long), pytest.param(True, id="after")]
+)
 async def test_a_deletion_survives_a_death_at_each_of_its_effects(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_after: bool
 ) -> None:
@@ -265,7 +267,9 @@ async def test_a_deletion_survives_a_death_at_each_of_its_effects(
     assert number > 10
 
 
-@pytest.mark.parametrize("is_after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(
+    "is_after", [pytest.param(False, id="before", marks=pytest.mark.long), pytest.param(True, id="after")]
+)
 async def test_an_undone_deletion_survives_a_death_at_each_of_its_effects(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_after: bool
 ) -> None:
