@@ -114,7 +114,7 @@ def test_a_second_server_is_refused_and_harms_nothing(serving: Serving, talk: In
     assert talk("jobs").code == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
 def test_a_signal_stops_it_cleanly(serving: Serving, talk: Interlock, number: int) -> None:
     process = serving.start()
     process.send_signal(number)

@@ -123,7 +123,7 @@ class Locking(RuleBasedStateMachine):
 
 TestLocking = Locking.TestCase
 TestLocking.settings = settings(
-    max_examples=75,
+    max_examples=50,
     stateful_step_count=50,
     deadline=None,
     print_blob=False,

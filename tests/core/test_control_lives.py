@@ -169,7 +169,7 @@ class Steered(Lives):
 
 TestSteered = Steered.TestCase
 TestSteered.settings = settings(
-    max_examples=75, stateful_step_count=40, deadline=None, print_blob=False, database=None,
+    max_examples=50, stateful_step_count=40, deadline=None, print_blob=False, database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
 )  # fmt: skip
 TestSteeredThoroughly = with_examples(TestSteered, 500)

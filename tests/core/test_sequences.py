@@ -163,7 +163,7 @@ class Stages(RuleBasedStateMachine):
 
 TestStages = Stages.TestCase
 TestStages.settings = settings(
-    max_examples=100,
+    max_examples=60,
     stateful_step_count=40,
     deadline=None,
     print_blob=False,

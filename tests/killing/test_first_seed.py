@@ -27,7 +27,9 @@ FLOWS: dict[str, tuple[str, dict[str, Any], str]] = {
 #: a task that the host has done, as its journal has it: the host's id
 _DONE = re.compile(r'"id":"([^"]+)","method":"[^"]+","params":\{[^}]*\},[^}]*"state":"finished"')
 
-flows = pytest.mark.parametrize("flow", FLOWS)
+flows = pytest.mark.parametrize(
+    "flow", [pytest.param(flow, marks=() if flow == "CreateTemplate" else pytest.mark.long) for flow in FLOWS]
+)
 
 
 @pytest.fixture(scope="module", params=["extension", pytest.param("stock", marks=pytest.mark.long)])

@@ -51,11 +51,13 @@ def test_a_sequence_goes_on_across_hosts_after_a_kill(hosts: TwoHosts) -> None:
     loop.kill_at(hosts.first, relays(hosts, "forward", "few"), orders)
 
 
+@pytest.mark.long
 def test_what_was_completed_on_both_hosts_is_undone_once_in_reverse_after_a_kill(hosts: TwoHosts) -> None:
     orders = ["commit:15:after", "host:Image.delete:2:after", "host:Image.delete:3:before", "commit:23:before"]
     loop.kill_at(hosts.first, relays(hosts, "back", "few"), orders)
 
 
+@pytest.mark.long
 def test_nothing_before_a_part_of_no_return_is_undone_after_a_kill(hosts: TwoHosts) -> None:
     loop.kill_at(hosts.first, relays(hosts, "halfway", "few"), ["commit:9:after", "host:Image.delete:1:after"])
 

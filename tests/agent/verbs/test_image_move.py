@@ -391,7 +391,8 @@ def whole(domain: Domain) -> list[str]:
     return [name for name in domain.files() if not name.startswith("_remove_")]
 
 
-@pytest.mark.parametrize("side", [pytest.param("before", marks=pytest.mark.long), "after"])
+@pytest.mark.long
+@pytest.mark.parametrize("side", ["before", "after"])
 async def test_whatever_fails_before_the_source_is_removed_is_undone(
     two: Two, monkeypatch: pytest.MonkeyPatch, side: str
 ) -> None:

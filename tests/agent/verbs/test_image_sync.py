@@ -154,7 +154,8 @@ async def test_a_sync_that_fails_at_the_second_volume_leaves_the_clone_as_it_was
         assert two.files() == before
 
 
-@pytest.mark.parametrize("side", [pytest.param("before", marks=pytest.mark.long), "after"])
+@pytest.mark.long
+@pytest.mark.parametrize("side", ["before", "after"])
 async def test_whatever_fails_before_the_former_files_are_forgotten_is_undone(
     two: Two, monkeypatch: pytest.MonkeyPatch, side: str
 ) -> None:

@@ -278,9 +278,8 @@ async def test_it_survives_a_death_at_each_of_its_effects(
 
 
 @outlives
-@pytest.mark.parametrize(
-    "is_after", [pytest.param(False, id="before", marks=pytest.mark.long), pytest.param(True, id="after")]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("is_after", [False, True], ids=["before", "after"])
 async def test_undone_it_survives_a_death_at_each_of_its_effects(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_after: bool
 ) -> None:
