@@ -17,8 +17,9 @@ from interlock.sim.seeds import prepared
 from interlock.sim.shrinking import shrunken
 from interlock.sim.universe import Run, run
 
-#: how many seeds a process runs before it gives account
-PIECE = 50
+#: how many seeds a process runs before it gives account, and how often it does before another takes its place: what
+#: threads hold that were left in the middle of something goes with the process only
+PIECE, PIECES_MAX = 50, 20
 
 
 @dataclass
@@ -51,7 +52,7 @@ def all_of(seeds: Sequence[int], processes: int, failures_max: int) -> Iterator[
     fewest faults that still make them fail."""
     total = Sum()
     pieces = [seeds[start : start + PIECE] for start in range(0, len(seeds), PIECE)]
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), max_tasks_per_child=PIECES_MAX) as pool:
         waiting = [pool.submit(piece, each, failures_max) for each in pieces]
         for done in as_completed(waiting):
             for ran in done.result():

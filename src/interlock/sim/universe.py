@@ -170,4 +170,5 @@ def run(seed: int, scratch: Path, plan: Sequence[Fault] | None = None, *, is_tol
     ran = Universe(seed, scratch, plan, is_told=is_told).live()
     if seed % COLLECT_EVERY == 0:
         gc.collect()
+        gc.freeze()  # what threads hold that were left in the middle of something stays: it is not looked through again
     return ran
