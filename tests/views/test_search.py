@@ -28,6 +28,12 @@ NARROW = f"every one of the jobs would have to be looked at; {REMEDY}"
 TOO_MANY = "one word too many; write and, or, or sortby before it, and quote values with spaces"
 
 
+@pytest.fixture(autouse=True)
+def in_no_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one answer holds must not hang on how busy this machine is."""
+    monkeypatch.setattr(walking, "LOOK_S_MAX", 60.0)
+
+
 @pytest.fixture(params=DIALECTS, scope="module")
 def crowded(request: pytest.FixtureRequest) -> Iterator[tuple[Database, list[crowd.Job]]]:
     """A database with many jobs, which no test changes."""
@@ -300,6 +306,20 @@ def test_events_are_followed_in_the_order_of_the_log(painted: Database) -> None:
         asked = searching.Search(events.EVENTS, "sortby at", crowd.TYPES, picture.START)
         with pytest.raises(BadQuery, match="comes in the order of the log"):
             searching.follow(connection, asked, 0)
+
+
+def test_where_the_time_of_one_answer_is_over_the_next_goes_on_from_the_last_row_looked_at(
+    painted: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(walking, "LOOK_S_MAX", -1.0)
+    asked = searching.Search(events.EVENTS, "kind = job_accepted", crowd.TYPES, picture.START)
+    with painted.reader() as connection:
+        after, answers = 0, []
+        while after < 5:
+            told = searching.follow(connection, asked, after, limit=1)
+            answers.append(([each["number"] for each in told["events"]], told["next"]))
+            after = told["next"]
+    assert answers == [([1], 2), ([3], 4), ([], 5)]
 
 
 @pytest.mark.parametrize(
