@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
 from interlock import NotOwner, Refused
 from interlock.model.errors import DatabaseLost, InterlockError
 from interlock.store.database import Database
 from interlock.store.dialects import postgresql
+from interlock.store.queries import engines
 from tests import databases
 from tests.coordinator.support import (
     WAIT_S,
@@ -132,6 +134,23 @@ async def test_a_server_that_crashes_and_comes_back_is_waited_for(scratch: datab
         gate.open.set()
         assert await result == 1
         assert [task.answer_json for task in tasks(coordinator, work.id)] == ['"through"']
+
+
+async def test_a_server_that_goes_while_an_engine_enters_itself_was_told_as_an_error_of_the_driver(
+    scratch: databases.Scratch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last_seen = engines.last_seen
+
+    def after_the_end(connection: Connection) -> int | None:
+        end_sessions(scratch)
+        return last_seen(connection)
+
+    async with opened(scratch):
+        pass
+    monkeypatch.setattr(engines, "last_seen", after_the_end)
+    with pytest.raises(DatabaseLost, match="cannot be used: "):
+        async with opened(scratch):
+            raise AssertionError("it has begun")
 
 
 @pytest.mark.hard_case(12)

@@ -1,12 +1,12 @@
 """The flows of the virtualization catalog on a real site, and what the end of each must be true of."""
 
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
 import httpx
 
+from interlock.agent.journal.format import read
 from interlock.testing.site import Site, wait_for
 from interlock.vdsm import Code
 from tests.agent.processes import running
@@ -14,9 +14,6 @@ from tests.killing import loop
 from tests.killing.flows import Flow
 from tests.killing.matrix import dead
 from tests.killing.world import Worlds
-
-#: a task that the agent has just accepted, as its journal has it: id, flow
-_ACCEPTED = re.compile(r'"id":"([^"]+)","method":"[^"]+","params":\{[^}]*\},"flow":"([^"]+)"[^}]*"state":"init"')
 
 
 class SiteFlow:
@@ -104,12 +101,26 @@ class SiteFlow:
         if self.site.stock:
             return  # it chooses the ids
         [flow] = [command["id"] for command in job["commands"] if command["parent_id"] is None]
-        found = _ACCEPTED.findall(self.site.agent_journal().decode(errors="replace"))
-        accepted = sorted(id for id, owner in found if owner == flow)
         tasks = [task for task in job["tasks"] if task["method"] != "Host.getCapabilities"]
+        known = {task["id"] for task in tasks}
+        journal = (self.site.folder / "agent" / "journal").read_bytes()
+        found = sorted(id for id, owner in accepted(journal) if owner == flow or id in known)
         stopped = {task["id"] for task in tasks if self.flow.is_cancelled and task["outcome"] == "STOPPED"}
-        named = sorted(task["id"] for task in tasks if task["id"] in accepted or task["id"] not in stopped)
-        assert accepted == named, f"{order}: accepted {accepted}, named {named}"
+        named = sorted(task["id"] for task in tasks if task["id"] in found or task["id"] not in stopped)
+        shown = [(task["id"], task["method"], task["outcome"], task["message"]) for task in tasks]
+        assert found == named, f"{order}: accepted {found}, named {named} of {shown}"
+
+
+def accepted(journal: bytes) -> Iterator[tuple[str, str | None]]:
+    """The tasks that an agent has accepted, and their flows as far as its journal still has them: written anew, it has
+    of those that were cleared no more than their ids."""
+    header, *records = read(journal, b"").records
+    for number, record in enumerate(records):
+        entry, is_kept = record.entry, number < header.entry["entries"]
+        if entry["kind"] == "task" and (is_kept or entry["task"]["state"] == "init"):
+            yield entry["task"]["id"], entry["task"]["flow"]
+        elif entry["kind"] == "cleared" and is_kept:
+            yield from ((id, None) for id in entry["ids"])
 
 
 def _none(found: list[str], words: str) -> None:

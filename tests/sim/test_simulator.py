@@ -54,6 +54,15 @@ def test_each_fault_can_happen_and_all_ends_well(kind: Kind, scratch: Path) -> N
     assert ran.fired[kind] >= 1
 
 
+def test_while_the_database_is_down_nothing_is_stored_and_then_all_goes_on(scratch: Path) -> None:
+    ran = run(SEED, scratch, [Fault(Kind.DATABASE_DOWN, at_s=50.0, for_s=20.0)])
+    commits_s = [float(line.split()[0]) for line in ran.trace if "commit of" in line]
+    assert ran.problems == []
+    assert min(commits_s) < 50.0
+    assert max(commits_s) > 70.0
+    assert not [at_s for at_s in commits_s if 50.0 < at_s < 70.0]
+
+
 def test_what_is_broken_is_noticed_made_small_and_told(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A coordinator that forgets what jobs have come to: progress goes back, and a reader sees it."""
     numbered = writer._numbered

@@ -5,7 +5,6 @@ import socket
 
 import structlog
 
-from interlock import failpoints
 from interlock.clock import Clock
 from interlock.coordinator.writer import Owner
 from interlock.ids import new_id
@@ -19,9 +18,10 @@ def register(database: Database, clock: Clock) -> tuple[Owner, bool]:
     """A new row of `engines`; and whether the engine before ended without saying good-bye.
 
     Open deadlines are moved by the time in which no engine ran, by the wall clock, as that is all there is of it.
+    Raises DatabaseLost.
     """
-    connection, id, now = database.writer(), new_id(), clock.now_us()
-    with failpoints.around("commit_register"), connection.begin():
+    id, now = new_id(), clock.now_us()
+    with database.writing("commit_register") as connection:
         after_a_crash = engines.is_any_running(connection)
         seen_at = engines.last_seen(connection)
         if seen_at is not None:
@@ -32,9 +32,8 @@ def register(database: Database, clock: Clock) -> tuple[Owner, bool]:
 
 def say_goodbye(database: Database, owner: Owner, clock: Clock) -> None:
     """Nothing was cut off: the next engine need not suspect any flow."""
-    connection = database.writer()
     try:
-        with failpoints.around("commit_goodbye"), connection.begin():
+        with database.writing("commit_goodbye") as connection:
             engines.end(connection, owner.id, clock.now_us())
     except Exception as error:
         if not database.is_lost(error):

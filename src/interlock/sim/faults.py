@@ -22,6 +22,8 @@ class Kind(StrEnum):
     KILLED_AFTER_COMMIT = "the coordinator is killed after a commit"
     COMMIT_FAILS = "the database fails at a COMMIT, which did not happen"
     COMMIT_UNKNOWN = "the database fails at a COMMIT, which did happen"
+    # at the n-th statement of the coordinator within a transaction
+    DATABASE_LOST = "the database ends a session in the middle of a transaction"
     # at the n-th call of the coordinator to a host by which something changes
     KILLED_BEFORE_CALL = "the coordinator is killed before a call to a host"
     KILLED_AFTER_CALL = "the coordinator is killed after a call to a host"
@@ -52,6 +54,7 @@ class Kind(StrEnum):
     CLOCK_FREEZES = "the coordinator's wall clock stands still"
     CLOCK_DRIFTS = "the coordinator's wall clock is too fast"
     DISK_FULL = "the coordinator's disk is full"
+    DATABASE_DOWN = "the database ends all sessions, and lets nobody in for a while"
     AGENT_KILLED = "an agent is killed"
     AGENT_STANDS_STILL = "an agent stands still"
     AGENT_CLOCK_JUMPS = "an agent's clock jumps by an hour"
@@ -79,6 +82,7 @@ class Kind(StrEnum):
 
 
 AT_COMMIT = (Kind.KILLED_BEFORE_COMMIT, Kind.KILLED_AFTER_COMMIT, Kind.COMMIT_FAILS, Kind.COMMIT_UNKNOWN)
+AT_STATEMENT = (Kind.DATABASE_LOST,)
 AT_RECOVERY = (Kind.KILLED_IN_RECOVERY,)
 AT_CALL = (
     Kind.KILLED_BEFORE_CALL,
@@ -107,6 +111,7 @@ UNPLANNED = (Kind.JOURNAL_TORN, Kind.PHASE_RAISES)
 #: within how many hits the faults at hits come, the early ones more often
 WITHIN = (
     (AT_COMMIT, 60),
+    (AT_STATEMENT, 400),
     (AT_RECOVERY, 6),
     (AT_CALL, 25),
     (AT_SENDING, 8),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from interlock.sim.agents import SimHost
 from interlock.sim.calls import changes_something, starts_something
+from interlock.sim.database import Server
 from interlock.sim.engines import NAME, SimEngine
 from interlock.sim.faults import AT_RECOVERY, AT_SENDING, AT_TAKING, Fault, Faults, Kind, database_error
 from interlock.sim.network import Fate
@@ -38,6 +39,7 @@ class Happenings:
         engine: SimEngine,
         hosts: Sequence[SimHost],
         people: People,
+        server: Server,
         trace: Trace,
     ) -> None:
         self._timeline = timeline
@@ -47,6 +49,7 @@ class Happenings:
         for host in hosts:
             host.has_taken = self._at_start
         self._people = people
+        self._server = server
         self._trace = trace
         self._commits_of_start = (0, 0)
 
@@ -150,6 +153,8 @@ class Happenings:
             case Kind.DISK_FULL:
                 engine.limit_disk(is_full=True)
                 after(fault.for_s, None, lambda: engine.limit_disk(is_full=False))
+            case Kind.DATABASE_DOWN:
+                self._server.go_down(fault.for_s)
             case _:
                 return False
         return True

@@ -66,7 +66,8 @@ class Universe:
         chosen = [usual.index(fault) for fault in planned if fault in usual]
         self.run = Run(seed, planned, chosen, fired=self.faults.fired)
         self._file = scratch / "state.db"
-        database.fresh(self._file, template_of(scratch, self._site))
+        server = database.Server(timeline, self.faults, self._is_engine_acting)
+        database.fresh(self._file, template_of(scratch, self._site), server)
         self._network = Network(timeline, self.faults)
         storages: dict[UUID, Storage] = {}
         self.witness = Witness(storages)
@@ -81,7 +82,7 @@ class Universe:
         self.people = workload.People(timeline, self.engine, asks, self.trace.tell)
         self._looking = database.looking(self._file)
         self.reader = LogReader(timeline, self._looking)
-        self._happenings = Happenings(timeline, self.faults, self.engine, self.hosts, self.people, self.trace)
+        self._happenings = Happenings(timeline, self.faults, self.engine, self.hosts, self.people, server, self.trace)
         for fault in planned:
             self._happenings.plan(fault)
 
@@ -150,6 +151,10 @@ class Universe:
     def _problem(self, words: str) -> None:
         self.run.problems.append(words)
         self.trace.tell("checker", words)
+
+    def _is_engine_acting(self) -> bool:
+        acting = self.timeline.acting
+        return isinstance(acting, Process) and acting.name == NAME
 
     def _now_ns(self) -> int:
         acting = self.timeline.acting

@@ -16,7 +16,7 @@ from interlock.coordinator.coordinator import Coordinator
 from interlock.model.actions import Action
 from interlock.model.calls import AfterPolicy
 from interlock.model.decisions import Decision
-from interlock.model.errors import Bug, InterlockError, Refused
+from interlock.model.errors import Bug, DatabaseLost, InterlockError, Refused
 from interlock.sim.engines import SimEngine
 from interlock.sim.sites import Site, Submission
 from interlock.sim.timeline import Timeline
@@ -183,9 +183,12 @@ class People:
 
     async def _tidy(self, coordinator: Coordinator) -> None:
         who: Any = {"by": "opal", "reason": "it is late"}  # Any: beside arguments of other types
-        with coordinator.reading() as connection:
-            query = select(job.c.id, job.c.paused_by, job.c.attention).where(job.c.ended_at.is_(None))
-            found = connection.execute(query.order_by(job.c.id)).all()
+        query = select(job.c.id, job.c.paused_by, job.c.attention).where(job.c.ended_at.is_(None))
+        try:
+            with coordinator.reading() as connection:
+                found = connection.execute(query.order_by(job.c.id)).all()
+        except DatabaseLost:
+            return  # the next look finds them
         for id, paused_by, attention in found:
             self._rounds[id] += attention is not None
             try:

@@ -39,8 +39,8 @@ class Database:
             place.release()
             raise
         try:
-            with failpoints.around("commit_schema"), database.writer().begin():
-                migrate(database.writer(), database.name)
+            with database.writing("commit_schema") as connection:
+                migrate(connection, database.name)
         except BaseException:
             database.close()
             raise
@@ -100,21 +100,28 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A read snapshot. Raises DatabaseLost also where the server is lost meanwhile."""
-        try:
-            with self.reader() as connection, connection.begin():
-                yield connection
-        except Exception as error:
-            if not self._place.is_lost(error):
-                raise
-            raise self._lost(error) from error
+        with self._told_when_lost(), self.reader() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def writing(self, name: str) -> Iterator[Connection]:
+        """A transaction of the writer, at the failpoint of that name. Raises DatabaseLost also where the server is
+        lost meanwhile; where that is in the COMMIT, nobody knows whether it happened."""
+        with failpoints.around(name), self._told_when_lost(), self.writer().begin():
+            yield self.writer()
 
     def is_lost(self, error: BaseException) -> bool:
         """Whether an error is the database's own: it is gone or too slow, and nobody's input is at fault."""
         return isinstance(error, DatabaseLost) or self._place.is_lost(error)
 
     def _connected(self, engine: Engine) -> Connection:
-        try:
+        with self._told_when_lost():
             return engine.connect()
+
+    @contextmanager
+    def _told_when_lost(self) -> Iterator[None]:
+        try:
+            yield
         except Exception as error:
             if not self._place.is_lost(error):
                 raise

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import shutil
+import sqlite3
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,8 @@ class SqlitePlace:
     """A file; or, for `sqlite://`, one that goes when it is released."""
 
     owner_check_s = None
+    #: what a connection is
+    session: type[sqlite3.Connection] = sqlite3.Connection
 
     def __init__(self, url: str) -> None:
         file = make_url(url).database
@@ -101,10 +104,10 @@ class SqlitePlace:
             raise Missing(f"there is no database {self.path}; check the path")
 
     def write_engine(self) -> Engine:
-        return _engine(self.path, writes=True)
+        return _engine(self.path, self.session, writes=True)
 
     def read_engine(self) -> Engine:
-        return _engine(self.path, writes=False)
+        return _engine(self.path, self.session, writes=False)
 
     def is_lost(self, error: BaseException) -> bool:
         return False
@@ -135,13 +138,13 @@ def _make_file(path: Path) -> None:
         os.close(folder)
 
 
-def _engine(path: Path, *, writes: bool) -> Engine:
+def _engine(path: Path, session: type[sqlite3.Connection], *, writes: bool) -> Engine:
     """An engine whose transactions begin as its dialect says, not when sqlite3 guesses."""
     options: dict[str, Any] = {"poolclass": NullPool} if writes else READERS
     mode = "rw" if writes else "ro"
     driver = f"sqlite+{'interlock_writing' if writes else 'interlock_reading'}"
     url = URL.create(driver, database=f"file:{path}", query={"mode": mode, "uri": "true"})
-    engine = create_engine(url, connect_args={"check_same_thread": False}, **options)
+    engine = create_engine(url, connect_args={"check_same_thread": False, "factory": session}, **options)
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: Any) -> None:
