@@ -26,6 +26,7 @@ from interlock import (
 from interlock.model.records import Undo
 from interlock.model.states import StepStatus
 from tests.coordinator.support import WAIT_S, Gate, commands, events, opened, steps, tasks, until_job
+from tests.coordinator.test_deadlines import HOUR_US, Jumping
 from tests.databases import Scratch
 
 #: which functions ran, in order
@@ -93,6 +94,7 @@ PLANS: dict[str, Plan] = {
     "again": sequence(*acts("a", retry=Retry(3, 0.0)), *acts("z")),
     "a task again": part(local("act", name="a"), retry=Retry(3, 0.0), step="A"),
     "again much later": part(Act(name="a"), retry=Retry(2, 3600.0, 3600.0)),
+    "again in one room": parallel(*acts("a", retry=Retry(2, 0.001)), part(local("gate")), at_most=1),
     "bounded": parallel(*acts(*(f"p{n}" for n in range(9))), at_most=2),
     "bounded tasks": parallel(*(part(local("act", name=f"p{n}")) for n in range(9)), at_most=2),
     "stopped": parallel(*acts("a", "b", "c"), at_most=1, stop_on_failure=True),
@@ -288,3 +290,19 @@ async def test_all_that_a_plan_names_shows_from_the_beginning_and_over_a_crash(s
             ("A", StepStatus.FINISHED), ("B", StepStatus.FINISHED), ("C", StepStatus.FINISHED),
             ("D", StepStatus.NOT_STARTED),
         }  # fmt: skip
+
+
+async def test_a_part_whose_pause_was_over_when_the_clock_went_back_waited_for_ever(scratch: Scratch) -> None:
+    """It had no room when its pause was over, and nobody looked after it again."""
+    fails.update("a")
+    gate, clock = Gate(), Jumping()
+    async with opened(scratch, *CATALOG, gate=gate, clock=clock) as coordinator:
+        job = await coordinator.submit(Planned(which="again in one room"))
+        await gate.wait_entered()
+        async with asyncio.timeout(WAIT_S):
+            while [row for row in commands(coordinator, job.id) if row.retry_at is not None]:
+                await asyncio.sleep(0.01)
+        clock.by_us = -HOUR_US
+        gate.open.set()
+        await job.result(timeout_s=WAIT_S)
+    assert ran == ["a", "a"]

@@ -1,23 +1,22 @@
-"""Commands that are to be looked at again at a stored time."""
+"""Commands that pause before another try."""
 
 import asyncio
 from collections.abc import Callable
 from uuid import UUID
 
 from interlock.clock import Clock
+from interlock.core import pauses
+from interlock.core.facts import Fact, PauseOver
 from interlock.core.flow import Flow
 from interlock.model.records import CommandRecord
 
-#: seconds between two looks at a far time, since the wall clock may jump
-_LOOK_S_MAX = 60.0
-
 
 class Retries:
-    """One timer for each command; `look` has it examined, and the rows say whether it is time."""
+    """One timer for each command that pauses; `tell` gives its flow the fact that the pause is over."""
 
-    def __init__(self, clock: Clock, look: Callable[[UUID, UUID], None]) -> None:
+    def __init__(self, clock: Clock, tell: Callable[[UUID, Fact], None]) -> None:
         self._clock = clock
-        self._look = look
+        self._tell = tell
         self._timers: dict[UUID, asyncio.TimerHandle] = {}
 
     def stop(self) -> None:
@@ -27,22 +26,20 @@ class Retries:
     def take_up(self, flow: Flow) -> None:
         """A flow goes on in this engine."""
         for command in flow.commands.values():
-            if command.retry_at is not None:
-                self.later(command)
+            self.note(command)
 
-    def later(self, command: CommandRecord) -> None:
-        """Looks at the command at its `retry_at`."""
-        assert command.retry_at is not None
+    def note(self, command: CommandRecord) -> None:
+        """The command is stored like this."""
         former = self._timers.pop(command.id, None)
         if former is not None:
             former.cancel()
-        delay_s = max(0.0, (command.retry_at - self._clock.now_us()) / 1e6)
+        if command.retry_at is None:
+            return
+        fact = PauseOver(command.id, command.retry_at)
+        left_s = pauses.left_us(command, self._clock.now_us()) / 1e6
         loop = asyncio.get_running_loop()
-        self._timers[command.id] = loop.call_later(min(delay_s, _LOOK_S_MAX), self._now, command)
+        self._timers[command.id] = loop.call_later(left_s, self._over, command.flow_id, fact)
 
-    def _now(self, command: CommandRecord) -> None:
-        del self._timers[command.id]
-        if command.retry_at is not None and command.retry_at > self._clock.now_us():
-            self.later(command)
-        else:
-            self._look(command.flow_id, command.id)
+    def _over(self, flow_id: UUID, fact: PauseOver) -> None:
+        del self._timers[fact.command_id]
+        self._tell(flow_id, fact)

@@ -32,7 +32,7 @@ class Waking:
         def look(flow_id: UUID, command_id: UUID) -> None:
             tell(flow_id, Examine(command_id))
 
-        self._retries = Retries(clock, look)
+        self._retries = Retries(clock, tell)
         self._lock_waits = LockWaits(clock, look, is_holder)
         self._limit_waits = LimitWaits(clock, look, is_holder, limits)
         self._entity_waits = EntityWaits(look)
@@ -48,8 +48,8 @@ class Waking:
     def stored(self, flow: Flow, changes: Sequence[Change]) -> None:
         """These changes of a flow are committed."""
         for change in changes:
-            if isinstance(change.new, CommandRecord) and change.new.retry_at is not None:
-                self._retries.later(change.new)
+            if isinstance(change.new, CommandRecord):
+                self._retries.note(change.new)
         self._lock_waits.stored(changes)
         self._limit_waits.stored(changes, flow.uses)
         self._entity_waits.stored(changes)

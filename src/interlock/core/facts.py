@@ -23,6 +23,14 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
+class PauseOver:
+    """The pause of a command that ends at `retry_at`, a wall time, has lasted as long as it was to."""
+
+    command_id: UUID
+    retry_at: int
+
+
+@dataclass(frozen=True, slots=True)
 class Executed:
     """execute committed its writes, and its plan stands in the rows."""
 
@@ -176,6 +184,7 @@ class TaskOverdue:
 #: facts that change rows
 News: TypeAlias = (
     Examine
+    | PauseOver
     | FormersEnded
     | NeverStarts
     | Executed

@@ -7,7 +7,18 @@ It is level-triggered: `Examine` may come at any time, any number of times, and 
 from typing import Any
 from uuid import UUID
 
-from interlock.core import asking, compensation, formers, leaving, lock_scopes, narration, stopping, tasks, turns
+from interlock.core import (
+    asking,
+    compensation,
+    formers,
+    leaving,
+    lock_scopes,
+    narration,
+    pauses,
+    stopping,
+    tasks,
+    turns,
+)
 from interlock.core.ending import count_open, failure_of, past_return, to_undo
 from interlock.core.entity_ends import awaits_entities
 from interlock.core.facts import (
@@ -30,6 +41,7 @@ from interlock.core.facts import (
     Look,
     NeverStarts,
     News,
+    PauseOver,
     Start,
     StartRefused,
     TaskAnswered,
@@ -50,8 +62,6 @@ from interlock.model.states import COMMAND_MOVES, Phase, Result, State
 
 #: how often an end phase is tried before a person is asked, and compensate before it becomes a leftover
 END_ATTEMPTS_MAX = 5
-#: microseconds before the second try; doubled each time
-END_RETRY_US = 1_000_000
 
 
 def decide(flow: Flow, fact: Fact, now: int) -> list[Due]:
@@ -71,7 +81,7 @@ def decide(flow: Flow, fact: Fact, now: int) -> list[Due]:
 def is_still_due(flow: Flow, due: Due, now: int) -> bool:
     """Whether the rows still ask for it: two facts may make one thing due twice, and it may be run once only."""
     command = flow.commands[due.command_id]
-    if command.attention is not None or not _is_time(command, now):
+    if command.attention is not None or not pauses.is_over(command, now):
         return False
     match due:
         case Start():
@@ -94,6 +104,8 @@ def _take(flow: Flow, fact: News, now: int) -> list[UUID]:
     match fact:
         case Examine():
             return [fact.command_id]
+        case PauseOver():
+            return pauses.over(flow, fact)
         case FormersEnded():
             return formers.ended(flow, fact, now)
         case NeverStarts():
@@ -139,12 +151,12 @@ def _examine(flow: Flow, command: CommandRecord, now: int, agenda: list[UUID]) -
             ready = turns.turn(flow, command)
             if ready is False:
                 agenda += leaving.end(flow, command, Result.CANCELLED, now)
-            return [Start(command.id)] if ready and _is_time(command, now) else []
+            return [Start(command.id)] if ready and pauses.is_over(command, now) else []
         case State.EXECUTING if _quiet(flow, command):
             agenda += _execution_over(flow, command, now)
         case State.COMPENSATING if _quiet(flow, command):
             command = compensation.settle(flow, command, now)
-            if not _is_time(command, now):
+            if not pauses.is_over(command, now):
                 return []
             undone = compensation.next_to_undo(flow, command)
             if undone is not None:
@@ -210,7 +222,7 @@ def _finalize(flow: Flow, command: CommandRecord, now: int, agenda: list[UUID]) 
     if command.phase is None:
         raise Bug(f"command {command.id} is finalizing without a phase")
     if not command.phase_ran:
-        if not _is_time(command, now):
+        if not pauses.is_over(command, now):
             return []
         return [AskEntities(command.id) if awaits_entities(command) else EndPhase(command.id, command.phase)]
     if command.phase is Phase.END_SUCCESSFULLY:
@@ -236,7 +248,7 @@ def _end_phase_failed(flow: Flow, command: CommandRecord, reason: str, now: int)
         words = f"{command.phase} of {command.title} failed {attempts} times: {reason}"
         narration.raise_attention(flow, command, words, now)
         return
-    flow.put_command(_later(command, attempts, now))
+    flow.put_command(pauses.later(command, attempts, now))
 
 
 def _compensate_failed(flow: Flow, fact: CompensateFailed, now: int) -> list[UUID]:
@@ -244,16 +256,8 @@ def _compensate_failed(flow: Flow, fact: CompensateFailed, now: int) -> list[UUI
     attempts = command.attempts + 1
     if attempts >= END_ATTEMPTS_MAX:
         return compensation.gave_up(flow, fact, now)
-    flow.put_command(_later(command, attempts, now))
+    flow.put_command(pauses.later(command, attempts, now))
     return []
-
-
-def _later(command: CommandRecord, attempts: int, now: int) -> CommandRecord:
-    return replace(command, attempts=attempts, retry_at=now + (END_RETRY_US << (attempts - 1)))
-
-
-def _is_time(command: CommandRecord, now: int) -> bool:
-    return command.retry_at is None or command.retry_at <= now
 
 
 def _failed(command: CommandRecord, failure: Failure) -> CommandRecord:
