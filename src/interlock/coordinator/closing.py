@@ -13,10 +13,9 @@ async def to_the_end(using: Coroutine[Any, Any, T]) -> T:
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
         try:
-            await asyncio.shield(task)
+            await asyncio.wait((task,))
         except asyncio.CancelledError as error:
             cancelled = error
-    result = task.result()
-    if cancelled is not None:
-        raise cancelled
-    return result
+    if cancelled is not None:  # also where it failed: who was cancelled must not go on
+        raise cancelled from task.exception()
+    return task.result()
