@@ -169,4 +169,21 @@ OF_COORDINATOR = (
         "",
         (23,),
     ),
+    Bug(
+        "database_blamed_on_a_flow",
+        "A run in which the database was lost counts as one in which the flow has a bug.",
+        "coordinator/engine.py",
+        "        if self._database.is_lost(error):  # not the flow's fault: a new engine starts from the rows\n",
+        "        if isinstance(error, SystemExit):\n",
+        (1, 23),
+    ),
+    Bug(
+        "cancel_lost_in_an_error",
+        "What is cancelled while it waits for a database that is gone goes on as if it were not.",
+        "coordinator/closing.py",
+        "    if cancelled is not None:  # also where it failed: who was cancelled must not go on\n"
+        "        raise cancelled from task.exception()\n    return task.result()\n",
+        "    result = task.result()\n    if cancelled is not None:\n        raise cancelled\n    return result\n",
+        (23,),
+    ),
 )

@@ -173,4 +173,12 @@ OF_CORE = (
         "    if all(each.result is None for each in formers):\n",
         (13,),
     ),
+    Bug(
+        "pause_by_the_clock",
+        "That a pause before another try is over is not noted, and the wall clock may go back.",
+        "core/pauses.py",
+        "    flow.put_command(replace(command, retry_at=None))\n",
+        "",
+        (23,),
+    ),
 )

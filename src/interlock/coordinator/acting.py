@@ -123,9 +123,10 @@ class Acting:
 
     async def _connect(self, host: Ref[Any], pushed: Callable[[], None]) -> HostLink:
         endpoint = await to_the_end(asyncio.to_thread(self._endpoint, host))
-        room = self._rooms.pop(host, None)
+        room = self._rooms.get(host)
         if room is not None:
             room.started_before(await to_the_end(asyncio.to_thread(self._starts, host)))
+            self._rooms.pop(host, None)  # known now, and counted on from here
         return await self._connect_to(endpoint, pushed)
 
     def _starts(self, host: Ref[Any]) -> list[int]:
