@@ -174,9 +174,9 @@ OF_CORE = (
         (13,),
     ),
     Bug(
-        "pause_by_the_clock",
-        "That a pause before another try is over is not noted, and the wall clock may go back.",
-        "core/pauses.py",
+        "retry_by_the_clock",
+        "That the time of another try has come is not noted, and the wall clock may go back.",
+        "core/retrying.py",
         "    flow.put_command(replace(command, retry_at=None))\n",
         "",
         (23,),

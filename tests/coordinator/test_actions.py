@@ -73,7 +73,7 @@ def actions(coordinator: Coordinator) -> list[Any]:
 async def test_each_action_is_kept_with_who_what_why_before_and_after(
     scratch: Scratch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("interlock.core.pauses.END_RETRY_US", 1_000)
+    monkeypatch.setattr("interlock.core.retrying.END_RETRY_US", 1_000)
     async with opened(scratch, *MEMBERS) as coordinator:
         disk = await add_disk(coordinator)
         asking = await coordinator.submit(Ask(), user="ada", correlation_id="ticket-1")

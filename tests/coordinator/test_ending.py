@@ -71,7 +71,7 @@ class Stubborn(Command[int], name="stubborn"):
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     global raises, ran
     raises = ran = 0
-    monkeypatch.setattr("interlock.core.pauses.END_RETRY_US", 1_000)
+    monkeypatch.setattr("interlock.core.retrying.END_RETRY_US", 1_000)
 
 
 async def test_an_end_phase_that_raises_is_tried_again_until_it_tells_the_truth(scratch: Scratch) -> None:

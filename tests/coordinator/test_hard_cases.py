@@ -228,7 +228,7 @@ class Mend(Command[None], name="mend"):
 async def test_an_end_phase_waits_for_no_lock_and_says_who_has_it(
     scratch: Scratch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("interlock.core.pauses.END_RETRY_US", 1_000)
+    monkeypatch.setattr("interlock.core.retrying.END_RETRY_US", 1_000)
     gate = Gate()
     async with opened(scratch, Mend, Small, gate=gate) as coordinator:
         ref = await add_disk(coordinator)

@@ -292,8 +292,8 @@ async def test_all_that_a_plan_names_shows_from_the_beginning_and_over_a_crash(s
         }  # fmt: skip
 
 
-async def test_a_part_whose_pause_was_over_when_the_clock_went_back_waited_for_ever(scratch: Scratch) -> None:
-    """It had no room when its pause was over, and nobody looked after it again."""
+async def test_a_part_whose_time_had_come_when_the_clock_went_back_waited_for_ever(scratch: Scratch) -> None:
+    """It had no room when it was to be tried again, and nobody looked after it any more."""
     fails.update("a")
     gate, clock = Gate(), Jumping()
     async with opened(scratch, *CATALOG, gate=gate, clock=clock) as coordinator:

@@ -64,7 +64,7 @@ undone: list[str] = []
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     broken_ends.clear()
     undone.clear()
-    monkeypatch.setattr("interlock.core.pauses.END_RETRY_US", 1_000)
+    monkeypatch.setattr("interlock.core.retrying.END_RETRY_US", 1_000)
 
 
 class Fix(Command[int], name="fix"):

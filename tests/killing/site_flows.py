@@ -103,12 +103,15 @@ class SiteFlow:
         [flow] = [command["id"] for command in job["commands"] if command["parent_id"] is None]
         tasks = [task for task in job["tasks"] if task["method"] != "Host.getCapabilities"]
         known = {task["id"] for task in tasks}
-        journal = (self.site.folder / "agent" / "journal").read_bytes()
-        found = sorted(id for id, owner in accepted(journal) if owner == flow or id in known)
+        found = sorted(id for id, owner in accepted(agent_journal(self.site)) if owner == flow or id in known)
         stopped = {task["id"] for task in tasks if self.flow.is_cancelled and task["outcome"] == "STOPPED"}
         named = sorted(task["id"] for task in tasks if task["id"] in found or task["id"] not in stopped)
         shown = [(task["id"], task["method"], task["outcome"], task["message"]) for task in tasks]
         assert found == named, f"{order}: accepted {found}, named {named} of {shown}"
+
+
+def agent_journal(site: Site) -> bytes:
+    return (site.folder / "agent" / "journal").read_bytes()
 
 
 def accepted(journal: bytes) -> Iterator[tuple[str, str | None]]:

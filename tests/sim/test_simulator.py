@@ -11,6 +11,7 @@ import pytest
 
 from interlock.coordinator import writer
 from interlock.model.records import JobRecord
+from interlock.sim import running
 from interlock.sim.faults import PLANNED, Fault, Kind
 from interlock.sim.seeds import prepared
 from interlock.sim.shrinking import shrunken, story
@@ -77,3 +78,11 @@ def test_what_is_broken_is_noticed_made_small_and_told(scratch: Path, monkeypatc
     assert "invariant 20" in failed.problems[0]
     assert failed.faults == []
     assert story(failed)
+
+
+@pytest.mark.long
+def test_more_seeds_than_one_process_may_run_waited_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "PIECE", 1)
+    monkeypatch.setattr(running, "PIECES_MAX", 2)
+    *_, total = running.all_of(range(5), 1, 1)
+    assert (total.runs, total.failed) == (5, [])

@@ -1,18 +1,18 @@
-"""Commands that pause before another try."""
+"""Commands that wait before another try."""
 
 import asyncio
 from collections.abc import Callable
 from uuid import UUID
 
 from interlock.clock import Clock
-from interlock.core import pauses
-from interlock.core.facts import Fact, PauseOver
+from interlock.core import retrying
+from interlock.core.facts import Fact, RetryDue
 from interlock.core.flow import Flow
 from interlock.model.records import CommandRecord
 
 
 class Retries:
-    """One timer for each command that pauses; `tell` gives its flow the fact that the pause is over."""
+    """One timer for each such command; `tell` gives its flow the fact that the time has come."""
 
     def __init__(self, clock: Clock, tell: Callable[[UUID, Fact], None]) -> None:
         self._clock = clock
@@ -35,11 +35,11 @@ class Retries:
             former.cancel()
         if command.retry_at is None:
             return
-        fact = PauseOver(command.id, command.retry_at)
-        left_s = pauses.left_us(command, self._clock.now_us()) / 1e6
+        fact = RetryDue(command.id, command.retry_at)
+        left_s = retrying.left_us(command, self._clock.now_us()) / 1e6
         loop = asyncio.get_running_loop()
-        self._timers[command.id] = loop.call_later(left_s, self._over, command.flow_id, fact)
+        self._timers[command.id] = loop.call_later(left_s, self._due, command.flow_id, fact)
 
-    def _over(self, flow_id: UUID, fact: PauseOver) -> None:
+    def _due(self, flow_id: UUID, fact: RetryDue) -> None:
         del self._timers[fact.command_id]
         self._tell(flow_id, fact)

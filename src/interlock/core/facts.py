@@ -23,8 +23,8 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
-class PauseOver:
-    """The pause of a command that ends at `retry_at`, a wall time, has lasted as long as it was to."""
+class RetryDue:
+    """A command that is to be tried again at `retry_at`, a wall time, has waited as long as it was to."""
 
     command_id: UUID
     retry_at: int
@@ -184,7 +184,7 @@ class TaskOverdue:
 #: facts that change rows
 News: TypeAlias = (
     Examine
-    | PauseOver
+    | RetryDue
     | FormersEnded
     | NeverStarts
     | Executed

@@ -14,7 +14,7 @@ from interlock.core import (
     leaving,
     lock_scopes,
     narration,
-    pauses,
+    retrying,
     stopping,
     tasks,
     turns,
@@ -41,7 +41,7 @@ from interlock.core.facts import (
     Look,
     NeverStarts,
     News,
-    PauseOver,
+    RetryDue,
     Start,
     StartRefused,
     TaskAnswered,
@@ -81,7 +81,7 @@ def decide(flow: Flow, fact: Fact, now: int) -> list[Due]:
 def is_still_due(flow: Flow, due: Due, now: int) -> bool:
     """Whether the rows still ask for it: two facts may make one thing due twice, and it may be run once only."""
     command = flow.commands[due.command_id]
-    if command.attention is not None or not pauses.is_over(command, now):
+    if command.attention is not None or not retrying.is_time(command, now):
         return False
     match due:
         case Start():
@@ -104,8 +104,8 @@ def _take(flow: Flow, fact: News, now: int) -> list[UUID]:
     match fact:
         case Examine():
             return [fact.command_id]
-        case PauseOver():
-            return pauses.over(flow, fact)
+        case RetryDue():
+            return retrying.due(flow, fact)
         case FormersEnded():
             return formers.ended(flow, fact, now)
         case NeverStarts():
@@ -151,12 +151,12 @@ def _examine(flow: Flow, command: CommandRecord, now: int, agenda: list[UUID]) -
             ready = turns.turn(flow, command)
             if ready is False:
                 agenda += leaving.end(flow, command, Result.CANCELLED, now)
-            return [Start(command.id)] if ready and pauses.is_over(command, now) else []
+            return [Start(command.id)] if ready and retrying.is_time(command, now) else []
         case State.EXECUTING if _quiet(flow, command):
             agenda += _execution_over(flow, command, now)
         case State.COMPENSATING if _quiet(flow, command):
             command = compensation.settle(flow, command, now)
-            if not pauses.is_over(command, now):
+            if not retrying.is_time(command, now):
                 return []
             undone = compensation.next_to_undo(flow, command)
             if undone is not None:
@@ -222,7 +222,7 @@ def _finalize(flow: Flow, command: CommandRecord, now: int, agenda: list[UUID]) 
     if command.phase is None:
         raise Bug(f"command {command.id} is finalizing without a phase")
     if not command.phase_ran:
-        if not pauses.is_over(command, now):
+        if not retrying.is_time(command, now):
             return []
         return [AskEntities(command.id) if awaits_entities(command) else EndPhase(command.id, command.phase)]
     if command.phase is Phase.END_SUCCESSFULLY:
@@ -248,7 +248,7 @@ def _end_phase_failed(flow: Flow, command: CommandRecord, reason: str, now: int)
         words = f"{command.phase} of {command.title} failed {attempts} times: {reason}"
         narration.raise_attention(flow, command, words, now)
         return
-    flow.put_command(pauses.later(command, attempts, now))
+    flow.put_command(retrying.later(command, attempts, now))
 
 
 def _compensate_failed(flow: Flow, fact: CompensateFailed, now: int) -> list[UUID]:
@@ -256,7 +256,7 @@ def _compensate_failed(flow: Flow, fact: CompensateFailed, now: int) -> list[UUI
     attempts = command.attempts + 1
     if attempts >= END_ATTEMPTS_MAX:
         return compensation.gave_up(flow, fact, now)
-    flow.put_command(pauses.later(command, attempts, now))
+    flow.put_command(retrying.later(command, attempts, now))
     return []
 
 

@@ -17,8 +17,9 @@ from interlock.sim.seeds import prepared
 from interlock.sim.shrinking import shrunken
 from interlock.sim.universe import Run, run
 
-#: how many seeds a process runs before it gives account, and how often it does before another takes its place: what
-#: threads hold that were left in the middle of something goes with the process only
+#: how many seeds a process runs before it gives account, and how often it does before others take the place of all of
+#: them: what threads hold that were left in the middle of something goes with the process only. All at once, since a
+#: pool that replaces each by itself may stand still for ever (Python 3.11, cpython issue 115634)
 PIECE, PIECES_MAX = 50, 20
 
 
@@ -50,17 +51,18 @@ class Sum:
 def all_of(seeds: Sequence[int], processes: int, failures_max: int) -> Iterator[Sum]:
     """The sum so far, after each piece of the seeds; ends early after so many failures. Failed runs come with the
     fewest faults that still make them fail."""
-    total = Sum()
-    pieces = [seeds[start : start + PIECE] for start in range(0, len(seeds), PIECE)]
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), max_tasks_per_child=PIECES_MAX) as pool:
-        waiting = [pool.submit(piece, each, failures_max) for each in pieces]
-        for done in as_completed(waiting):
-            for ran in done.result():
-                total.add(ran)
-            yield total
-            if len(total.failed) >= failures_max:
-                pool.shutdown(cancel_futures=True)
-                return
+    total, pieces = Sum(), [seeds[start : start + PIECE] for start in range(0, len(seeds), PIECE)]
+    at_once = processes * PIECES_MAX
+    for start in range(0, len(pieces), at_once):
+        with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+            waiting = [pool.submit(piece, each, failures_max) for each in pieces[start : start + at_once]]
+            for done in as_completed(waiting):
+                for ran in done.result():
+                    total.add(ran)
+                yield total
+                if len(total.failed) >= failures_max:
+                    pool.shutdown(cancel_futures=True)
+                    return
 
 
 def piece(seeds: Sequence[int], failures_max: int) -> list[Run]:
