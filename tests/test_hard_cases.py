@@ -4,6 +4,7 @@ import ast
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ def rows() -> dict[int, tuple[str, set[str], str]]:
     return {int(number): (words, set(_CODE.findall(tests)), missing) for number, words, tests, missing in cells}
 
 
+@cache
 def marked() -> dict[int, set[str]]:
     """The tests that say which cases they show, by case."""
     found = defaultdict(set)

@@ -76,7 +76,8 @@ def test_core_knows_ids_but_makes_none() -> None:
 
 
 def test_nothing_goes_through_a_shell() -> None:
-    found = {shown(path): shell_lines(path.read_text("utf-8"), shown(path)) for path in PYTHON_FILES}
+    texts = ((shown(path), path.read_text("utf-8")) for path in PYTHON_FILES)
+    found = {name: shell_lines(text, name) for name, text in texts if "shell" in text or "os." in text}
     assert {name: lines for name, lines in found.items() if lines} == {}
 
 

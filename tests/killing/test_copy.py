@@ -163,6 +163,7 @@ class Watched:
         return self._code
 
 
+@pytest.mark.long
 def test_a_copy_that_died_with_its_agent_is_rolled_back_and_said_to_have_failed(site: Site) -> None:
     before = set(site.images())
     copy = Copy(site, "broken")

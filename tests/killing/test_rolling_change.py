@@ -84,7 +84,9 @@ def test_a_rolling_change_goes_on_after_a_kill(served: Site, order: str) -> None
     )
 
 
-@pytest.mark.parametrize("order", ["commit:30:after", pytest.param("commit:52:before", marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "order", [pytest.param(order, marks=pytest.mark.long) for order in ("commit:30:after", "commit:52:before")]
+)
 def test_a_failing_release_is_rolled_back_everywhere_after_a_kill(served: Site, order: str) -> None:
     """In the midst of it, and while it is rolled back."""
     before = scene.shown(served.folder / "fleet")[WEAK]

@@ -35,16 +35,21 @@ def records(
     *order: ColumnElement[Any],
 ) -> list[R]:
     """All records of a class whose column is among the ids; ordered within each piece."""
-    query = _by_ids(MAPPED[record].table, column, order)
     found: list[R] = []
     for piece in pieces(ids):
-        found += with_refs(connection, record, query, {"ids": piece})
+        query = _by_ids(MAPPED[record].table, column, order, len(piece) > 1)
+        found += with_refs(connection, record, query, {"ids": piece if len(piece) > 1 else piece[0]})
     return found
 
 
-@lru_cache(maxsize=256)
-def _by_ids(table: Table, column: Column[Any], order: tuple[ColumnElement[Any], ...]) -> Select[Any]:
-    return select(table).where(column.in_(bindparam("ids", expanding=True))).order_by(*order)
+@lru_cache(maxsize=512)
+def _by_ids(table: Table, column: Column[Any], order: tuple[ColumnElement[Any], ...], are_many: bool) -> Select[Any]:
+    return select(table).where(_is_one_of(column, "ids", are_many)).order_by(*order)
+
+
+def _is_one_of(column: Column[Any], name: str, are_many: bool) -> ColumnElement[bool]:
+    """One value is compared, since the text of a list is made anew for each query."""
+    return column.in_(bindparam(name, expanding=True)) if are_many else column == bindparam(name)
 
 
 def with_refs(
@@ -62,13 +67,14 @@ def with_refs(
 def _refs(connection: Connection, table: Table, owners: Sequence[UUID]) -> dict[UUID, tuple[Ref[Any], ...]]:
     found: dict[UUID, tuple[Ref[Any], ...]] = {}
     for piece in pieces(owners):
-        for id, kind, entity_id in connection.execute(_refs_of(table), {"owners": piece}):
+        wanted = {"owners": piece if len(piece) > 1 else piece[0]}
+        for id, kind, entity_id in connection.execute(_refs_of(table, len(piece) > 1), wanted):
             found[id] = (*found.get(id, ()), Ref(kind, entity_id))
     return found
 
 
-@lru_cache(maxsize=16)
-def _refs_of(table: Table) -> Select[Any]:
+@lru_cache(maxsize=32)
+def _refs_of(table: Table, are_many: bool) -> Select[Any]:
     owner = next(iter(table.c))
     query = select(owner, table.c.entity_type, table.c.entity_id)
-    return query.where(owner.in_(bindparam("owners", expanding=True))).order_by(owner, table.c.position)
+    return query.where(_is_one_of(owner, "owners", are_many)).order_by(owner, table.c.position)
