@@ -32,7 +32,7 @@ def digests(hash_seed: str) -> str:
     program = (
         "from interlock.sim.seeds import prepared; from interlock.sim.universe import run\n"
         "with prepared() as scratch:\n"
-        "    for seed in (5, 8): print(run(seed, scratch, is_told=True).digest)"
+        "    for seed in (5, 348): print(run(seed, scratch, is_told=True).digest)"
     )
     environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
     return subprocess.run(
@@ -41,7 +41,8 @@ def digests(hash_seed: str) -> str:
 
 
 def test_the_same_seed_gives_the_same_trace_byte_for_byte() -> None:
-    first, second = digests("1"), digests("2")
+    """Also 348, in which one commit frees two refs: who waits for which was woken in the order of a set."""
+    first, second = digests("1"), digests("4")
     assert first == second
     assert len(set(first.split())) == 2
 

@@ -50,8 +50,9 @@ class LockWaits:
             for change in changes
             if isinstance(change.new, LockRecord) and change.new.mode is LockMode.EXCLUSIVE
         }
-        for ref in freed.keys() - taken:
-            self._wake_first(ref)
+        for ref in freed:  # in the order of the changes, whatever a set makes of it
+            if ref not in taken:
+                self._wake_first(ref)
 
     def add(self, ticket: TicketRecord) -> None:
         """A ticket is stored. What it waits for may have come free while it was: so its command asks again."""
