@@ -110,6 +110,7 @@ PLANS: dict[str, Plan] = {
     "one of two": sequence(first_of(copy("a"), copy("b")), copy("c")),
     "bare tasks": parallel(part(local("works", name="a")), part(local("works", name="b"))),
     "deep": sequence(part(Move(which="in turn"), key="deep"), copy("d")),
+    "deep and for good": sequence(part(Move(which="in turn"), key="deep", no_return=True), copy("d")),
 }
 MEMBERS = (Copy, Move, Local("works", works, repeatable=True))
 
@@ -241,6 +242,24 @@ async def test_cancelling_is_the_third_answer_and_undoes_what_succeeded(scratch:
         assert (undone, disk(coordinator, ref).note, locks(coordinator)) == (["b", "a"], "", [])
         assert (job(coordinator, id).status, job(coordinator, id).attention) == (StepStatus.ABORTED, None)
         assert [row.undo for row in commands(coordinator, id)[1:3]] == [Undo.DONE, Undo.DONE]
+
+
+async def test_who_cannot_cancel_a_job_any_more_is_told_what_of_it_asks_and_can_be_cancelled(scratch: Scratch) -> None:
+    """Its part of no return is under way and asks: the job as a whole was too late to be cancelled, nothing of it went
+    on, and nobody was told what to do about it."""
+    async with opened(scratch, *MEMBERS) as coordinator:
+        id = await asked(coordinator, "deep and for good", "b")
+        [deep] = [row for row in commands(coordinator, id) if row.asking]
+        for force, why in ((False, "no return was reached"), (True, "could be abandoned; it is EXECUTING")):
+            with pytest.raises(Refused) as refused:
+                await coordinator.cancel(id, by="ann", force=force)
+            remedy = f"; move ({deep.id}) asks what is to become of it: retry, skip or cancel that one"
+            assert str(refused.value).endswith(why + remedy)
+        await coordinator.cancel(id, by="ann", target=deep.id)
+        await until_job(coordinator, id, lambda _: commands(coordinator, id)[0].asking is not None)
+        assert (latest(coordinator, id)["deep"], undone) == ((Result.CANCELLED, 1), ["a"])
+        await coordinator.cancel(id, by="ann")
+        assert (await ended(coordinator, id)).result is Result.CANCELLED
 
 
 async def test_a_job_that_was_not_to_ask_does_not(scratch: Scratch) -> None:

@@ -30,7 +30,7 @@ def cancel(flow: Flow, wish: Wish, now: int) -> None:
         raise Refused(f"{found.title} ({found.id}) mends what failed and is not cancelled; it can only be forced")
     fates = _Fates(flow)
     if (why := fates.goes_on(found)) is not None:
-        raise Refused(f"{found.title} ({found.id}) cannot be cancelled: {why}")
+        raise Refused(f"{found.title} ({found.id}) cannot be cancelled: {why}{_who_asks(flow, found)}")
     words = wish.words(f"{found.title} was cancelled")
     flow.add_event(now, "cancel_accepted", words, Severity.WARNING, user=wish.by, command_id=found.id)
     spared = [each for each in below(flow, found) if fates.goes_on(each) is not None]
@@ -73,7 +73,8 @@ def force(flow: Flow, wish: Wish, now: int) -> list[TaskRecord]:
     unfinished = [task for task in unfinished if task.outcome is None]
     can_stop = isinstance(found, CommandRecord) and not turns.mends(flow, found) and _Fates(flow).goes_on(found) is None
     if not unfinished and not can_stop:
-        raise Refused(f"{top.title} ({top.id}) has no task that could be abandoned; it is {top.state}")
+        words = f"{top.title} ({top.id}) has no task that could be abandoned; it is {top.state}"
+        raise Refused(words + _who_asks(flow, top))
     if can_stop:
         cancel(flow, wish, now)
     words = wish.words("abandoned")
@@ -167,6 +168,14 @@ def below(flow: Flow, command: CommandRecord) -> list[CommandRecord]:
     for each in found:  # grows as it goes
         found += children.get(each.id, ())
     return found
+
+
+def _who_asks(flow: Flow, command: CommandRecord) -> str:
+    """What can be cancelled all the same, since nothing of it goes on by itself: a command below that asks."""
+    asking = next((each for each in below(flow, command) if each.asking is not None), None)
+    if asking is None:
+        return ""
+    return f"; {asking.title} ({asking.id}) asks what is to become of it: retry, skip or cancel that one"
 
 
 def _tasks_of(flow: Flow, commands: list[CommandRecord]) -> list[TaskRecord]:

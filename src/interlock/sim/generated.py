@@ -198,10 +198,12 @@ class Generated:
         return [Submission("sim.work", {"spec": json.dumps(flows.command())}) for _ in range(count)]
 
     def untrue(self, connection: Connection, storages: Sequence[Storage], tasks: Sequence[TaskRecord]) -> Iterator[str]:
-        """A thing says that the last job which held it alone is over; no command has written over another's count."""
-        query = select(entities.c.name, entities.c.body_json).where(entities.c.type == "thing")
-        for name, body in connection.execute(query):
-            if json.loads(body)["truth"] == "changing":
+        """A thing says that the last job which held it alone is over, unless that was ended by force, which has left
+        a leftover; no command has written over another's count."""
+        forced = _things_of_forced(connection)
+        query = select(entities.c.id, entities.c.name, entities.c.body_json).where(entities.c.type == "thing")
+        for id, name, body in connection.execute(query):
+            if json.loads(body)["truth"] == "changing" and id not in forced:
                 yield f"6: {name} is still changing, and nobody changes it"
         (found,) = connection.scalars(select(entities.c.body_json).where(entities.c.type == "tally"))
         command = tables.command_entities.c
@@ -209,6 +211,14 @@ class Generated:
         counted, many = json.loads(found)["many"], connection.scalar(ended)
         if counted != many:
             yield f"10: {many} commands have ended well, and {counted} were counted"
+
+
+def _things_of_forced(connection: Connection) -> set[UUID]:
+    """What those commands had alone whose end phases never ran: somebody has ended them by force."""
+    command = tables.command_entities.c
+    ended = select(command.parameters_json).where(command.forced_by.is_not(None))
+    specs = [json.loads(json.loads(parameters)["spec"]) for parameters in connection.scalars(ended)]
+    return {thing(number).id for spec in specs for number, mode in spec.get("locks", ()) if mode == "x"}
 
 
 class Flows:

@@ -20,7 +20,7 @@ from interlock.model.errors import Bug, DatabaseLost, InterlockError, Refused
 from interlock.sim.engines import SimEngine
 from interlock.sim.sites import Site, Submission
 from interlock.sim.timeline import Timeline
-from interlock.store.tables import actions, job
+from interlock.store.tables import actions, command_entities, job
 
 #: how many jobs a run has at most, and how many wishes about them
 JOBS_MAX, WISHES_MAX = 6, 4
@@ -184,9 +184,12 @@ class People:
     async def _tidy(self, coordinator: Coordinator) -> None:
         who: Any = {"by": "opal", "reason": "it is late"}  # Any: beside arguments of other types
         query = select(job.c.id, job.c.paused_by, job.c.attention).where(job.c.ended_at.is_(None))
+        command = command_entities.c
+        asking = select(command.flow_id, command.id).where(command.asking.is_not(None)).order_by(command.id)
         try:
             with coordinator.reading() as connection:
                 found = connection.execute(query.order_by(job.c.id)).all()
+                asks = {flow: id for flow, id in connection.execute(asking)}
         except DatabaseLost:
             return  # the next look finds them
         for id, paused_by, attention in found:
@@ -197,7 +200,8 @@ class People:
                 elif attention is not None and self._rounds[id] > PATIENT_ROUNDS:
                     await coordinator.settle(id, Decision.FORCE_FAILURE, leave_tasks=True, **who)
                 elif attention is not None:
-                    await coordinator.cancel(id, force=self._rounds[id] > 1, **who)
+                    again = self._rounds[id] > 1
+                    await coordinator.cancel(id, target=asks.get(id) if again else None, force=again, **who)
             except InterlockError as error:
                 self._told("people", f"tidying {id}: {error}")
 
