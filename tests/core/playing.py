@@ -138,8 +138,12 @@ class Play:
         return found
 
     def _has_passed(self, command: CommandRecord) -> bool:
-        has_passed = command.options.no_return and (command.result is Result.SUCCEEDED or command.has_leftovers)
-        return has_passed or any(map(self._has_passed, self.flow.children_of(command.id, Role.FORWARD)))
+        """Whether this attempt at it, or any other, has passed its return or a return of its parts."""
+        others = (row for row in self.flow.commands.values() if row.parent_id == command.parent_id)
+        attempts = [row for row in others if (row.plan, row.position) == (command.plan, command.position)]
+        if any(row.options.no_return and (row.result is Result.SUCCEEDED or row.has_leftovers) for row in attempts):
+            return True
+        return any(self._has_passed(child) for row in attempts for child in self.flow.children_of(row.id, Role.FORWARD))
 
     # what hosts say -----------------------------------------------------------------------------------
 

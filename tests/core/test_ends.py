@@ -10,7 +10,7 @@ from interlock.core.lifecycle import END_ATTEMPTS_MAX, decide, is_still_due, mov
 from interlock.core.retrying import END_RETRY_US
 from interlock.model.errors import Bug
 from interlock.model.failure import Failure
-from interlock.model.plan import Order
+from interlock.model.plan import Order, Retry
 from interlock.model.records import CommandRecord, EventRecord, Undo
 from interlock.model.replacing import replace
 from interlock.model.states import Outcome, Phase, Result, State, StepStatus
@@ -53,6 +53,20 @@ def test_what_comes_after_a_best_effort_part_that_was_never_reached_is_not_reach
     play.finish(0, Outcome.FAILED)
     play.play_out()
     assert [row.result for row in children(play)] == [Result.FAILED] + [Result.CANCELLED] * 3
+
+
+def test_what_came_before_a_return_that_was_passed_by_an_attempt_before_the_last_is_not_undone() -> None:
+    """What the first attempt did is there for good; the last one failed before it came to that."""
+    again = One(Spec(plan=Several((One(FAILING, no_return=True), One(FAILING)), Order.IN_TURN)), retry=Retry(2, 0.0))
+    play = Play(Spec(plan=Several((One(EMPTY), again), Order.IN_TURN)))
+    for outcome in (Outcome.SUCCEEDED, Outcome.FAILED, Outcome.FAILED):
+        while not play.open_tasks():
+            play.do(0)
+        play.finish(0, outcome, "cleanSuccess")
+    play.play_out()
+    assert [(row.attempt, row.result, row.undo) for row in children(play)] == [
+        (1, Result.SUCCEEDED, None), (1, Result.FAILED, None), (2, Result.FAILED, None),
+    ]  # fmt: skip
 
 
 @pytest.mark.hard_case(21)

@@ -159,11 +159,16 @@ def past_return(flow: Flow, command: CommandRecord) -> frozenset[int]:
 
 
 def _is_permanent(flow: Flow, command: CommandRecord) -> bool:
-    """Whether it, or a part of it, has passed a point of no return, or may have."""
-    has_passed = command.result is Result.SUCCEEDED or command.has_leftovers
-    if has_passed and command.options_json is not None and command.options.no_return:
-        return True
-    return any(_is_permanent(flow, child) for child in flow.children_of(command.id, Role.FORWARD))
+    """Whether it, a part of it, or an attempt before it has passed a point of no return, or may have."""
+    return any(
+        (_may_have_happened(attempt) and attempt.options_json is not None and attempt.options.no_return)
+        or any(_is_permanent(flow, child) for child in flow.children_of(attempt.id, Role.FORWARD))
+        for attempt in flow.attempts_at(command)
+    )
+
+
+def _may_have_happened(command: CommandRecord) -> bool:
+    return command.result is Result.SUCCEEDED or command.has_leftovers
 
 
 def has_passed(flow: Flow, command: CommandRecord) -> bool:
@@ -180,7 +185,7 @@ def has_passed(flow: Flow, command: CommandRecord) -> bool:
 
 def _is_reached(part: CommandRecord) -> bool:
     is_under_way = part.state is State.EXECUTING or part.phase is Phase.END_SUCCESSFULLY
-    return is_under_way or part.result is Result.SUCCEEDED or part.has_leftovers
+    return is_under_way or _may_have_happened(part)
 
 
 def is_given_up(flow: Flow, command: CommandRecord) -> bool:

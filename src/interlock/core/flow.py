@@ -79,6 +79,8 @@ class Flow:
         self.tasks_of: dict[PlanKey, list[UUID]] = {}
         #: the latest attempt at each position
         self.places: dict[PlaceKey, UUID] = {}
+        #: all attempts at a position at which there were several
+        self._attempts: dict[PlaceKey, list[UUID]] = {}
         #: who comes after a position
         self.waiters: dict[PlaceKey, list[UUID]] = {}
         #: refs on which a command may hold locks of the scope of its execution
@@ -111,6 +113,11 @@ class Flow:
         """The child at that position of a plan, in its latest attempt."""
         id = self.places.get((*plan, position))
         return None if id is None else self.commands[id]
+
+    def attempts_at(self, command: CommandRecord) -> list[CommandRecord]:
+        """The command and all other attempts at its position."""
+        ids = self._attempts.get((*command.plan, command.position))
+        return [command] if ids is None else [self.commands[id] for id in ids]
 
     def tasks_for(self, command: UUID, role: Role, undoes: UUID | None = None) -> list[TaskRecord]:
         """The async tasks that this role's plan made, in the plan's order."""
@@ -253,6 +260,7 @@ class Flow:
 
     def _index_attempt(self, plan: PlanKey, former: UUID, row: CommandRecord) -> None:
         """The latest attempt has the place, in whatever order the rows come."""
+        self._attempts.setdefault((*plan, row.position), [former]).append(row.id)
         if self.commands[former].attempt < row.attempt:
             self.places[(*plan, row.position)] = row.id
             children = self.children[plan]
@@ -305,7 +313,7 @@ class Flow:
         return self.jobs[self.id].events if self.id in self.jobs else 0
 
     def _index_all(self) -> None:
-        self.children, self.tasks_of, self.waiters, self.places = {}, {}, {}, {}
+        self.children, self.tasks_of, self.waiters, self.places, self._attempts = {}, {}, {}, {}, {}
         for command in self.commands.values():
             self._index_command(command)
         for task in self.tasks.values():
