@@ -5,11 +5,12 @@ from uuid import UUID
 import pytest
 
 from interlock.core import cancelling, pausing, turns
+from interlock.core.facts import CommandOverdue
 from interlock.core.flow import Flow
 from interlock.core.lifecycle import examine_all
 from interlock.model.errors import Refused
 from interlock.model.plan import Order, Retry
-from interlock.model.records import CommandRecord, Role
+from interlock.model.records import CommandRecord, Role, Undo
 from interlock.model.states import Outcome, Result, State
 from interlock.model.wishes import Wish
 from tests.core.playing import Play
@@ -60,6 +61,25 @@ def test_what_has_ended_while_it_was_paused_does_not_go_on() -> None:
     assert play.flow.root.result is Result.CANCELLED
     with pytest.raises(Refused, match="has ended CANCELLED"):
         pausing.resume(play.flow, wish(), play.now)
+
+
+def test_a_job_of_which_the_last_part_is_being_stopped_for_its_time_is_cancelled_all_the_same() -> None:
+    """Nothing of it would go on but what is being stopped; that was taken for something that does, and the cancel was
+    refused, or did not reach what is in between. Yet without it, best effort as it is, the job would have succeeded."""
+    late = One(WORK, best_effort=True, timeout_s=5.0)
+    play = played(Several((One(Spec(plan=Several((late,)))), One(EMPTY)), Order.IN_TURN))
+    [middle, _] = parts(play)
+    [overdue] = parts(play, middle.id)
+    tell(play, CommandOverdue(overdue.id))
+    cancelling.cancel(play.flow, wish(), play.now)
+    assert [row.stopped_by for row in (play.flow.root, *parts(play))] == ["ann", "ann", None]
+    assert parts(play, middle.id)[0].stopped_by is None  # it keeps its own reason
+    look(play)
+    play.finish(0, Outcome.STOPPED)
+    play.play_out()
+    assert [(row.result, row.undo) for row in (play.flow.root, *parts(play))] == [
+        (Result.CANCELLED, None), (Result.SUCCEEDED, Undo.DONE), (Result.CANCELLED, None),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("follows", [False, True])

@@ -29,7 +29,7 @@ def cancel(flow: Flow, wish: Wish, now: int) -> None:
     if turns.mends(flow, found):
         raise Refused(f"{found.title} ({found.id}) mends what failed and is not cancelled; it can only be forced")
     fates = _Fates(flow)
-    if (why := fates.goes_on(found)) is not None:
+    if (why := fates.refusal(found)) is not None:
         raise Refused(f"{found.title} ({found.id}) cannot be cancelled: {why}{_who_asks(flow, found)}")
     words = wish.words(f"{found.title} was cancelled")
     flow.add_event(now, "cancel_accepted", words, Severity.WARNING, user=wish.by, command_id=found.id)
@@ -71,7 +71,7 @@ def force(flow: Flow, wish: Wish, now: int) -> list[TaskRecord]:
     top = flow.commands[_command_id(found)]
     unfinished = [found] if isinstance(found, TaskRecord) else _tasks_of(flow, below(flow, top))
     unfinished = [task for task in unfinished if task.outcome is None]
-    can_stop = isinstance(found, CommandRecord) and not turns.mends(flow, found) and _Fates(flow).goes_on(found) is None
+    can_stop = isinstance(found, CommandRecord) and not turns.mends(flow, found) and _Fates(flow).refusal(found) is None
     if not unfinished and not can_stop:
         words = f"{top.title} ({top.id}) has no task that could be abandoned; it is {top.state}"
         raise Refused(words + _who_asks(flow, top))
@@ -99,8 +99,14 @@ class _Fates:
         self._flow = flow
         self._known: dict[UUID, str | None] = {}
 
+    def refusal(self, command: CommandRecord) -> str | None:
+        """Why to cancel it would change nothing; None: it can be cancelled."""
+        if command.state is State.EXECUTING and command.stopping is not None:
+            return f"it is being stopped already ({command.stopping}); where that takes too long, force it"
+        return self.goes_on(command)
+
     def goes_on(self, command: CommandRecord) -> str | None:
-        """Why it goes on to its end whatever is wished; None: it can be stopped."""
+        """Why it goes on to its end whatever is wished; None: it can be stopped, or is being stopped."""
         if command.id not in self._known:
             self._known[command.id] = self._why(command)
         return self._known[command.id]
@@ -115,8 +121,6 @@ class _Fates:
                 return "it is too late, it has failed and what it completed is being undone"
             case State.FINALIZING:
                 return f"it is too late, its parts are over and {command.phase} is under way"
-        if command.stopping is not None:
-            return f"it is being stopped already ({command.stopping}); where that takes too long, force it"
         if command.asking is not None:
             return None  # nothing of it goes on by itself
         if command.options.no_return or has_passed(self._flow, command):
