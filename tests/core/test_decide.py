@@ -321,7 +321,9 @@ class Lives(RuleBasedStateMachine):
         flow = self.play.flow
         for command in flow.commands.values():
             for completed in self.play.completed_below(command):
-                if command.result in (Result.FAILED, Result.CANCELLED):
+                if command.forced_by is not None and completed.undo is None:
+                    assert "what had completed was not undone" in self._left_by_force(command)
+                elif command.result in (Result.FAILED, Result.CANCELLED):
                     parts = [row for row in below(flow, command.id) if row.undoes == completed.id]
                     tasks = [row for row in flow.tasks.values() if row.undoes == completed.id]
                     good = are_good([row for row in parts if not row.superseded])
@@ -330,6 +332,15 @@ class Lives(RuleBasedStateMachine):
                     assert good or completed.undo is Undo.FAILED, completed
                     assert not (good and (parts or tasks)) or completed.undo is Undo.DONE, completed
                     assert (completed.undo is Undo.FAILED) is (completed.id in flow.leftovers)
+
+    def _left_by_force(self, command: CommandRecord) -> str:
+        """What is said of the command, or of those above it, which were forced to end."""
+        flow, said = self.play.flow, ""
+        above: CommandRecord | None = command
+        while above is not None:
+            said += flow.leftovers[above.id].reason if above.id in flow.leftovers else ""
+            above = None if above.parent_id is None else flow.commands[above.parent_id]
+        return said
 
     def _check_locks(self, locks: list[LockRecord]) -> None:
         flow = self.play.flow
