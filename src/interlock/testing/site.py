@@ -74,6 +74,7 @@ class Site:
         self.copy_rate_bytes_per_s = copy_rate_bytes_per_s
         self.server: Process | None = None
         self.agent: Process | None = None
+        self._agent_port = 0
         self.storage.mkdir(parents=True, exist_ok=True)
 
     # processes --------------------------------------------------------------------------------------
@@ -94,11 +95,12 @@ class Site:
             self.run("host-certificate", self.host, "127.0.0.1", "--state", str(self.state), "--out",
                      str(self.folder / "agent-tls"))  # fmt: skip
         port = self.folder / "agent" / "port"
-        known = int(port.read_text()) if port.exists() else 0
-        port.unlink(missing_ok=True)
+        if port.exists():  # an agent that dies before it is ready tells no port, and the one after it keeps that
+            self._agent_port = int(port.read_text())
+            port.unlink()
         arguments = [
             "agent", "--name", self.host, "--state-dir", str(self.folder / "agent"), "--storage-root",
-            str(self.storage), "--listen-port", str(known), "--tls-dir", str(self.folder / "agent-tls"),
+            str(self.storage), "--listen-port", str(self._agent_port), "--tls-dir", str(self.folder / "agent-tls"),
         ]  # fmt: skip
         if self.stock:
             arguments.append("--stock")
