@@ -7,7 +7,8 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from interlock.config import ServeConfig
@@ -199,6 +200,39 @@ def verify_database(database: str, *, noted_digest: str | None = None) -> dict[s
     except DatabaseError as error:
         name = "the database" if is_url else database
         raise CannotServe(f"{name} cannot be verified: {error.orig}; name the database of a server") from error
+
+
+def back_up(config: ServeConfig, target: "Path") -> None:
+    """Writes a backup of a server's database into a new file, while it runs or not. Raises CannotServe."""
+    from interlock.store.backups import back_up
+
+    with _told():
+        back_up(config.database_url or _url(config.database), target)
+
+
+def restore(config: ServeConfig, source: "Path | None") -> int:
+    """Puts a backup in the place of a server's database; without one, says of the database that is there that it came
+    from one. Returns how many jobs now wait for a person. Raises CannotServe."""
+    from interlock.clock import SystemClock
+    from interlock.store.backups import restore
+
+    _make_state_folder(config.state)
+    with _told():
+        url = config.database_url or _url(config.database)
+        return restore(url, SystemClock().now_us(), source).open_flows
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Errors as CannotServe."""
+    from sqlalchemy.exc import DatabaseError
+
+    try:
+        yield
+    except (InterlockError, OSError) as error:
+        raise CannotServe(str(error)) from error
+    except DatabaseError as error:
+        raise CannotServe(f"this is no database of Interlock: {error.orig}") from error
 
 
 def agent(arguments: Sequence[str], *, epilog: str) -> int:

@@ -22,6 +22,7 @@ REGISTERED: Mapping[str, str] = MappingProxyType(
         "commit": "the coordinator's writer commits a batch: all that it writes once it runs",
         "commit_goodbye": "a coordinator that ends in good order says so in its row of `engines`",
         "commit_register": "a coordinator that begins enters itself in `engines`",
+        "commit_restore": "what has come from a backup is marked as that, before any coordinator begins on it",
         "commit_schema": "a coordinator that begins makes the tables, or brings them up to date",
         "host:": "a host is asked for something, or told to do it",
         "agent_end_child": "the agent ends a program that it or an agent before it has started",

@@ -154,6 +154,42 @@ async def test_the_term_of_a_call_that_was_refused_survives_a_crash(tmp_path: Pa
         )
 
 
+def of_generation(number: int, flow: str, term: int) -> dict[str, str]:
+    return headers(flow, term) | {"interlockCluster": DOMAIN, "interlockGeneration": str(number)}
+
+
+@pytest.mark.hard_case(19)
+async def test_a_coordinator_whose_place_a_restored_backup_has_taken_is_refused_also_after_a_crash(
+    tmp_path: Path,
+) -> None:
+    script, files = Script(), ForgetfulFiles()
+    setting = with_setting(programs=programs(script.step("a")))
+    old_words = f"cluster {DOMAIN}: generation 1 is older than 7; a backup was restored since, "
+    async with asked(tmp_path, setting=replace(setting, files=files)) as agent:
+        kept = delete(fresh())
+        assert await agent.call("Image.delete", kept, of_generation(1, fresh(), 1)) == kept["taskID"]
+        flow = fresh()
+        forbidden, newer = {"taskID": fresh(), "flow": flow, "term": 3}, of_generation(7, flow, 3)
+        assert (await agent.code("Task.forbidOrGet", forbidden, newer))[0] == Code.UNKNOWN_TASK
+        for method, params in (("Image.delete", delete(fresh())), ("Task.stop", {"taskID": kept["taskID"]})):
+            code, words = await agent.code(method, params, of_generation(1, fresh(), 9))
+            assert (code, words.startswith(old_words)) == (Code.GENERATION_TOO_OLD, True)
+        disk = files.history[-1].least()
+    async with asked(tmp_path, setting=replace(setting, files=ForgetfulFiles.after_crash(disk))) as agent:
+        refused = await agent.code("Image.delete", delete(fresh()), of_generation(1, fresh(), 9))
+        assert refused[0] == Code.GENERATION_TOO_OLD
+        others = delete(fresh())  # who has no database of ours is not concerned
+        assert await agent.call("Image.delete", others, headers(fresh(), 1)) == others["taskID"]
+
+
+@pytest.mark.parametrize("bad", [("x", "1"), (DOMAIN, "-1"), (DOMAIN, "one"), (DOMAIN, None), (None, "1")])
+async def test_a_cluster_that_makes_no_sense_is_refused(tmp_path: Path, bad: tuple[str | None, str | None]) -> None:
+    named = zip(("interlockCluster", "interlockGeneration"), bad, strict=True)
+    sent = headers(fresh(), 1) | {name: value for name, value in named if value is not None}
+    async with asked(tmp_path, setting=with_setting(programs=programs())) as agent:
+        assert (await agent.code("Image.delete", delete(fresh()), sent))[0] == -32602
+
+
 async def test_a_newer_term_takes_a_known_task_over(tmp_path: Path) -> None:
     script, flow, params = Script(), fresh(), delete(fresh())
     async with asked(tmp_path, setting=with_setting(programs=programs(script.step("a")))) as agent:

@@ -248,6 +248,9 @@ class FakeCoordinator:
         self.asked.append({"clean": by})
         return Round(3, has_more=len(self.asked) == 1)
 
+    async def host_tasks(self) -> list[dict[str, Any]]:
+        return []
+
     def hosts(self) -> list[dict[str, Any]]:
         known: dict[str, Any] = {"address": "h1:54321", "connected": True, "incarnation": UUID(int=7), "running": 1}
         return [{**known, "host": str(picture.HOST), "last_error": None}]

@@ -455,6 +455,7 @@ async def test_the_description_of_the_api_is_there(client: httpx.AsyncClient) ->
         "/api/v1/entities/{type}",
         "/api/v1/entities/{type}/{name}",
         "/api/v1/events",
+        "/api/v1/host-tasks",
         "/api/v1/hosts",
         "/api/v1/jobs",
         "/api/v1/jobs/{job_id}",

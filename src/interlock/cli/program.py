@@ -10,6 +10,7 @@ import typer
 from interlock.cli import (
     action_commands,
     agent_commands,
+    backup_commands,
     control_commands,
     job_commands,
     limit_commands,
@@ -58,6 +59,7 @@ read_commands.register(app)
 schedule_commands.register(app)
 action_commands.register(app)
 search_commands.register(app)
+backup_commands.register(app)
 server_commands.register(app)
 agent_commands.register(app)
 

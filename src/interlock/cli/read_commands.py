@@ -35,6 +35,7 @@ def register(app: typer.Typer) -> None:
     app.command("leftovers", epilog=examples("interlock leftovers"))(leftovers)
     app.add_typer(leftover_group, name="leftover")
     app.command("hosts", epilog=examples("interlock hosts"))(hosts)
+    app.command("host-tasks", epilog=examples("interlock host-tasks", "interlock host-tasks --all"))(host_tasks)
     app.command("verify", epilog=examples("interlock verify", "interlock verify --database interlock-state/state.db"))(
         verify
     )
@@ -210,6 +211,33 @@ def hosts(ctx: typer.Context, output: Output = None) -> None:
     keys = list(dict.fromkeys(key for host in found["hosts"] for key in host))
     rows = [[_field(host.get(key)) for key in keys] for host in found["hosts"]]
     print_table(rows, [key.replace("_", " ").upper() for key in keys] or ["HOST"])
+
+
+def host_tasks(
+    ctx: typer.Context,
+    all_: Annotated[bool, typer.Option("--all", help="Also those that jobs of this database have begun.")] = False,
+    output: Output = None,
+) -> None:
+    """Ask every host for its tasks, and show those that no job of this database has begun.
+
+    They were begun by somebody else, or after a backup that was restored since; nobody stops them unasked. Exit code 1
+    where a host did not answer.
+    """
+    context = of(ctx)
+    found = context.client.get("/host-tasks")["hosts"]
+    problems = [f"{host['host']}: {host['problem']}" for host in found if host["problem"] is not None]
+    if context.wants_json(output):
+        print_json({"hosts": found})
+    else:
+        rows = [
+            [host["host"], task["task"], task["state"], task["result"], task["job"] or "-", task["message"]]
+            for host in found
+            for task in host["tasks"]
+            if all_ or task["job"] is None
+        ]
+        print_table(rows, ["HOST", "TASK", "STATE", "RESULT", "JOB", "MESSAGE"])
+    if problems:
+        raise Stop(Exit.FAILED, "; ".join(problems))
 
 
 def verify(

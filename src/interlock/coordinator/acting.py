@@ -17,7 +17,7 @@ from interlock.coordinator.waiting import Waiting
 from interlock.coordinator.watched import Patience
 from interlock.core.facts import Fact
 from interlock.core.flow import Flow
-from interlock.hosts.backend import Connect, HostLink, Unreachable
+from interlock.hosts.backend import Connect, HostLink, Report, Unreachable
 from interlock.model.entities import Endpoint, HostEntity
 from interlock.model.limits import of_host
 from interlock.model.locks import AGEING_US
@@ -110,6 +110,16 @@ class Acting:
     def hosts(self) -> list[dict[str, Any]]:
         """Each host that tasks were sent to, with its connection."""
         return [watch.describe() for watch in self._watches.values()]
+
+    async def tasks_on(self, host: Ref[Any]) -> dict[str, Report]:
+        """All tasks that a host has, by its own ids, asked for over a connection of its own. Raises Unreachable and
+        whatever a `HostLink` raises."""
+        endpoint = await to_the_end(asyncio.to_thread(self._endpoint, host))
+        link = await self._connect_to(endpoint, lambda: None)
+        try:
+            return await link.reports()
+        finally:
+            await link.close()
 
     def _watch(self, host: Ref[Any]) -> HostWatch:
         watch = self._watches.get(host)

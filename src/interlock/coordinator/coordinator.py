@@ -10,7 +10,7 @@ from uuid import UUID
 from interlock import logs
 from interlock.catalog import Catalog
 from interlock.clock import Clock, SystemClock
-from interlock.coordinator import answers, leftovers, outside, recovery
+from interlock.coordinator import answers, host_tasks, leftovers, outside, recovery
 from interlock.coordinator.change_set import ChangeSet
 from interlock.coordinator.cleaning import Cleaning
 from interlock.coordinator.closing import to_the_end
@@ -158,6 +158,12 @@ class Coordinator(Cleaning):
     def hosts(self) -> list[dict[str, Any]]:
         """Each host that tasks were sent to since the start, with its connection."""
         return self._supervision.acting.hosts()
+
+    async def host_tasks(self) -> list[dict[str, Any]]:
+        """Of each host all tasks that it has, with the job of each: None where this database knows none. A host that
+        does not answer says why (`problem`). Asks all hosts; changes nothing."""
+        self._check_works()
+        return await host_tasks.of_all(self._database, self.catalog, self._supervision.acting)
 
     @property
     def commits(self) -> int:

@@ -18,7 +18,7 @@ from interlock.coordinator.change_set import ChangeSet, World
 from interlock.coordinator.machine import Machine
 from interlock.coordinator.running import run_of
 from interlock.coordinator.snapshot import Snapshot
-from interlock.coordinator.trials import CLAIMS_MAX, Trials
+from interlock.coordinator.trials import Trials
 from interlock.coordinator.waking import Waking
 from interlock.coordinator.work import (
     Asked,
@@ -41,6 +41,7 @@ from interlock.ids import new_id
 from interlock.model.errors import InterlockError, Refused
 from interlock.model.records import JobRecord, Severity, TaskRecord
 from interlock.model.states import State, TaskState
+from interlock.model.trials import CLAIMS_MAX
 from interlock.store.database import Database
 
 #: after so many conflicts a flow's phases run inside the writer

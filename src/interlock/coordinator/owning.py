@@ -8,14 +8,15 @@ import structlog
 from interlock.clock import Clock
 from interlock.coordinator.writer import Owner
 from interlock.ids import new_id
+from interlock.model.cluster import Cluster
 from interlock.store.database import Database
-from interlock.store.queries import deadlines, engines
+from interlock.store.queries import clusters, deadlines, engines
 
 _log = structlog.get_logger(__name__)
 
 
-def register(database: Database, clock: Clock) -> tuple[Owner, bool]:
-    """A new row of `engines`; and whether the engine before ended without saying good-bye.
+def register(database: Database, clock: Clock) -> tuple[Owner, Cluster, bool]:
+    """A new row of `engines`; the cluster; and whether the engine before ended without saying good-bye.
 
     Open deadlines are moved by the time in which no engine ran, by the wall clock, as that is all there is of it.
     Raises DatabaseLost.
@@ -27,7 +28,8 @@ def register(database: Database, clock: Clock) -> tuple[Owner, bool]:
         if seen_at is not None:
             deadlines.move(connection, now - seen_at)
         epoch = engines.register(connection, id, now, socket.gethostname(), os.getpid())
-    return Owner(id, epoch), after_a_crash
+        cluster = clusters.found(connection, new_id())
+    return Owner(id, epoch), cluster, after_a_crash
 
 
 def say_goodbye(database: Database, owner: Owner, clock: Clock) -> None:

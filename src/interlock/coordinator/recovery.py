@@ -12,13 +12,13 @@ from sqlalchemy import Connection
 from interlock.catalog import Catalog, Unreadable
 from interlock.clock import Clock
 from interlock.coordinator.engine import Engine
-from interlock.coordinator.trials import CLAIMS_MAX
 from interlock.core import narration
 from interlock.core.flow import Flow
 from interlock.model.errors import Missing
 from interlock.model.records import CommandRecord
 from interlock.model.replacing import replace
 from interlock.model.states import State
+from interlock.model.trials import CLAIMS_MAX, RESTORED
 from interlock.secrets import Keyring
 from interlock.store.queries import flows
 from interlock.store.queries.flows import FlowRows
@@ -26,7 +26,11 @@ from interlock.store.queries.flows import FlowRows
 #: flows loaded at a time, and tasks of ended flows that are taken up again to be cleared
 LOAD_MAX = 500
 UNCLEARED_MAX = 10_000
-
+#: what is said of a flow that came from a backup
+IS_OLD = (
+    "this job is as a backup has it that was restored, and what was done of it since is not known here; look at its "
+    "hosts, then have it tried again, or end it by force"
+)
 
 _log = structlog.get_logger(__name__)
 
@@ -79,9 +83,13 @@ class Claimant:
         now = self.clock.now_us()
         if flow.root.state is State.ENDED:
             return
-        job = replace(flow.job, term=flow.job.term + 1, claims=flow.job.claims if self.after_a_crash else 0)
+        is_old = flow.job.claims >= RESTORED
+        claims = flow.job.claims if self.after_a_crash or is_old else 0
+        job = replace(flow.job, term=flow.job.term + 1, claims=claims)
         flow.put_job(job)
         flow.add_event(now, "flow_claimed", f"taken over by an engine, term {job.term}")
+        if is_old and flow.root.attention != IS_OLD:
+            narration.raise_attention(flow, flow.root, IS_OLD, now)
         if job.claims >= CLAIMS_MAX:
             if flow.root.attention is None:
                 words = (

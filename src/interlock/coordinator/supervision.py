@@ -85,8 +85,8 @@ class Supervision:
 
     async def _start_engine(self) -> None:
         settings = self._settings
-        connect = connector(settings.tls_dir, plain_hosts=settings.plain_hosts)
-        owner, after_a_crash = await asyncio.to_thread(owning.register, self._database, self._clock)
+        owner, cluster, after_a_crash = await asyncio.to_thread(owning.register, self._database, self._clock)
+        connect = connector(settings.tls_dir, cluster, plain_hosts=settings.plain_hosts)
         with self._database.reading() as connection:
             limits = ConfiguredLimits(stored_limits.configured(connection))
         self.acting = Acting(

@@ -10,9 +10,6 @@ from interlock.coordinator.work import Asked, Slot
 from interlock.core.flow import Flow
 from interlock.model.replacing import replace
 
-#: a flow whose counted attempts never came to an end so often is parked
-CLAIMS_MAX = 3
-
 
 class Trials:
     """Admits one suspect flow at a time."""

@@ -30,13 +30,16 @@ from interlock.hosts.backend import (
 )
 from interlock.hosts.host_jobs import job_report
 from interlock.hosts.words import CODES, fitting
+from interlock.model.cluster import Cluster
 from interlock.model.entities import Endpoint
 from interlock.model.records import STOCK, TaskRecord
 from interlock.model.states import Outcome
 from interlock.verbs import (
     CAPABILITY,
+    CLUSTER_HEADER,
     CORRELATION_HEADER,
     FLOW_HEADER,
+    GENERATION_HEADER,
     TASK_ID_PARAM,
     TERM_HEADER,
     VERBS,
@@ -63,6 +66,7 @@ MAY_HAVE_RUN = frozenset(
     {
         Code.ADD_TASK,
         Code.TERM_TOO_OLD,
+        Code.GENERATION_TOO_OLD,
         Code.START_FORBIDDEN,
         Code.TASK_ID_TOO_OLD,
         Code.TASK_CLEARED,
@@ -78,8 +82,8 @@ EVENT_PREFIX = "|storage|task_status|"
 _log = structlog.get_logger(__name__)
 
 
-def connector(tls_dir: Path | None, *, plain_hosts: bool) -> Connect:
-    """How hosts are reached: with the certificates in a folder, or (loopback only) without TLS if allowed.
+def connector(tls_dir: Path | None, cluster: Cluster, *, plain_hosts: bool) -> Connect:
+    """How hosts are reached for a cluster: with the certificates in a folder, or (loopback only) without TLS.
 
     Raises CertificatesUnusable.
     """
@@ -91,7 +95,7 @@ def connector(tls_dir: Path | None, *, plain_hosts: bool) -> Connect:
             raise Unreachable(f"{where} has no TLS name; plain TCP must be allowed with --plain-hosts")
         if endpoint.server_name is not None and tls is None:
             raise Unreachable(f"{where} wants TLS, and this coordinator has no certificates")
-        return await VdsmHost.connect(endpoint, tls, pushed)
+        return await VdsmHost.connect(endpoint, tls, cluster, pushed)
 
     return connect
 
@@ -99,12 +103,15 @@ def connector(tls_dir: Path | None, *, plain_hosts: bool) -> Connect:
 class VdsmHost:
     """A connected host; a `HostLink`."""
 
-    def __init__(self, client: wire.Client, capabilities: Mapping[str, Any]) -> None:
+    def __init__(self, client: wire.Client, cluster: Cluster, capabilities: Mapping[str, Any]) -> None:
         self._client = client
+        self._newness = {CLUSTER_HEADER: str(cluster.id), GENERATION_HEADER: str(cluster.generation)}
         self._incarnation = _incarnation(capabilities)
 
     @classmethod
-    async def connect(cls, endpoint: Endpoint, tls: ssl.SSLContext | None, pushed: Callable[[], None]) -> "VdsmHost":
+    async def connect(
+        cls, endpoint: Endpoint, tls: ssl.SSLContext | None, cluster: Cluster, pushed: Callable[[], None]
+    ) -> "VdsmHost":
         """Connects and asks what the host can do. Raises Unreachable."""
 
         def on_event(method: str, params: Mapping[str, Any]) -> None:
@@ -126,7 +133,7 @@ class VdsmHost:
         try:
             with failpoints.around(f"{failpoints.HOST_CALL}{method}"):
                 capabilities = await client.call(method, {})
-            return cls(client, capabilities)
+            return cls(client, cluster, capabilities)
         except (wire.RpcError, wire.NotSent, wire.Unanswered, AttributeError, KeyError, TypeError, ValueError) as error:
             await client.close()
             words = f"{endpoint.address}:{endpoint.port} does not say what it can do: {fitting(str(error))}"
@@ -231,7 +238,7 @@ class VdsmHost:
         if task is not None:
             headers[CORRELATION_HEADER] = task.correlation_id
             if self.dedupes:
-                headers |= {FLOW_HEADER: str(task.flow_id), TERM_HEADER: str(term)}
+                headers |= {FLOW_HEADER: str(task.flow_id), TERM_HEADER: str(term), **self._newness}
         name = f"{failpoints.HOST_CALL}{method}"
         hit = failpoints.before(name)
         try:

@@ -77,6 +77,11 @@ def router(coordinator: Coordinating, catalog: Commands, reading: Reading, user:
         """The hosts, whether they are connected, and what they run."""
         return as_json({"hosts": coordinator.hosts()})
 
+    @routes.get("/host-tasks", dependencies=_NO_QUERY)
+    async def list_host_tasks() -> Response:
+        """What each host has, asked of all of them now: tasks with their jobs, null where no job here began them."""
+        return as_json({"hosts": await coordinator.host_tasks()})
+
     return routes
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 #: the newest schema version that this code knows
-NEWEST = "0003"
+NEWEST = "0004"
 #: where Alembic notes the version
 _NOTED = table("alembic_version", column("version_num"))
 

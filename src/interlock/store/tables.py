@@ -67,6 +67,16 @@ engines = Table(
     CheckConstraint("epoch >= 1 AND seq >= 0", name="engines_counters"),
 )
 
+cluster = Table(
+    "cluster",
+    metadata,
+    Column("alone", BigInteger(), primary_key=True, autoincrement=False),
+    Column("id", Id(), nullable=False),
+    Column("generation", BigInteger(), nullable=False),
+    Column("restored_at", BigInteger()),
+    CheckConstraint("alone = 1 AND generation >= 1", name="cluster_alone"),
+)
+
 job = table_of(
     "job",
     JobRecord,

@@ -44,6 +44,7 @@ from interlock.verbs.parsing import (
     InvalidParams,
     UnknownVerb,
     parse,
+    parse_cluster,
     parse_sender,
     parse_task_id,
 )
@@ -72,9 +73,11 @@ from interlock.verbs.task import (
 )
 from interlock.verbs.verb import (
     CAPABILITY,
+    CLUSTER_HEADER,
     CORRELATION_HEADER,
     EXTENSION_VERSION,
     FLOW_HEADER,
+    GENERATION_HEADER,
     TASK_ID_PARAM,
     TERM_HEADER,
     Verb,
@@ -95,9 +98,11 @@ from interlock.verbs.words import (
 __all__ = [
     "BLANK_ID",
     "CAPABILITY",
+    "CLUSTER_HEADER",
     "CORRELATION_HEADER",
     "EXTENSION_VERSION",
     "FLOW_HEADER",
+    "GENERATION_HEADER",
     "GENERATION_MAX",
     "SIZE_BYTES_MAX",
     "TASK_ID_PARAM",
@@ -158,6 +163,7 @@ __all__ = [
     "VolumeGetInfo",
     "VolumeType",
     "parse",
+    "parse_cluster",
     "parse_sender",
     "parse_task_id",
 ]

@@ -92,3 +92,5 @@ class Code(IntEnum):
     GENERATION_MISMATCH = 4712
     #: The volumes are not parent and child in one chain, as the call says.
     WRONG_CHAIN = 4713
+    #: The caller's database is of before a backup was restored: another one has taken its place. Nothing was done.
+    GENERATION_TOO_OLD = 4714

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from interlock.verbs import domain, host, image, pool, sdm, task, volume
 from interlock.verbs.fields import Id, Term, TimeOrderedId
-from interlock.verbs.verb import FLOW_HEADER, TASK_ID_PARAM, TERM_HEADER, Verb
+from interlock.verbs.verb import CLUSTER_HEADER, FLOW_HEADER, GENERATION_HEADER, TASK_ID_PARAM, TERM_HEADER, Verb
 
 _KINDS: tuple[type[Verb], ...] = (
     host.HostPing2,
@@ -98,12 +98,22 @@ def parse_task_id(value: object) -> str:
 
 def parse_sender(flow: str, term: str) -> tuple[str, int]:
     """The flow and term that a call's headers name. Raises `InvalidParams`."""
+    return _numbered("a call of a flow", (FLOW_HEADER, flow), (TERM_HEADER, term))
+
+
+def parse_cluster(cluster: str, generation: str) -> tuple[str, int]:
+    """The cluster and generation that a call's headers name. Raises `InvalidParams`."""
+    return _numbered("a call of a cluster", (CLUSTER_HEADER, cluster), (GENERATION_HEADER, generation))
+
+
+def _numbered(what: str, id: tuple[str, str], number: tuple[str, str]) -> tuple[str, int]:
+    digits = number[1]
     try:
-        number = int(term) if term.isascii() and term.isdigit() and len(term) < 20 else -1
-        return _FLOW.validate_python(flow), _TERM.validate_python(number)
+        value = int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 20 else -1
+        return _FLOW.validate_python(id[1]), _TERM.validate_python(value)
     except ValidationError:
-        reason = f"{FLOW_HEADER} must be a UUID in canonical form and {TERM_HEADER} a number from 0"
-        raise InvalidParams("a call of a flow", (reason,)) from None
+        reason = f"{id[0]} must be a UUID in canonical form and {number[0]} a number from 0"
+        raise InvalidParams(what, (reason,)) from None
 
 
 def _reasons(error: ValidationError) -> tuple[str, ...]:

@@ -11,6 +11,9 @@ TASK_ID_PARAM = "taskID"
 #: STOMP headers by which a caller names a call's flow and that flow's term (extension only).
 FLOW_HEADER = "interlockFlow"
 TERM_HEADER = "interlockTerm"
+#: And whose database the flow is of, and how new that is: it is raised whenever a backup was restored (extension only).
+CLUSTER_HEADER = "interlockCluster"
+GENERATION_HEADER = "interlockGeneration"
 #: VDSM's own header for the id that ties log lines of several machines together.
 CORRELATION_HEADER = "ovirtCorrelationId"
 #: The key under which `Host.getCapabilities` announces the extension.
@@ -27,7 +30,7 @@ class Verb(BaseModel):
     method: ClassVar[str]
     #: The answer is a task's id and the work goes on after it.
     is_async: ClassVar[bool] = False
-    #: The host changes something that outlives the answer; such a call carries flow and term.
+    #: The host changes something that outlives the answer; such a call carries flow, term, cluster and generation.
     is_mutating: ClassVar[bool] = False
     #: The work is a host job under an id among the parameters (`job_id`).
     is_host_job: ClassVar[bool] = False

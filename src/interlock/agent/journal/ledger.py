@@ -12,6 +12,8 @@ from interlock.agent.records import Entry, HostTask
 CLOSED_MAX = 50_000
 #: How many flows' terms are remembered; unknown flows older than the oldest dropped one are refused.
 FLOWS_MAX = 50_000
+#: How many clusters' generations are remembered; those that came first are forgotten first.
+CLUSTERS_MAX = 1_000
 _CHUNK = 1_000
 
 
@@ -22,6 +24,8 @@ class Ledger:
         self.tasks: dict[str, HostTask] = {}
         self._closed: Remembered[int | None] = Remembered(closed_max)
         self._terms: Remembered[int] = Remembered(flows_max)
+        #: The highest generation seen of each cluster.
+        self.generations: dict[str, int] = {}
 
     @property
     def closed(self) -> Mapping[str, int | None]:
@@ -62,6 +66,11 @@ class Ledger:
             case "terms":
                 for flow, term in entry["terms"].items():
                     self._terms.put(flow, max(term, self.terms.get(flow, 0)))
+            case "generations":
+                for cluster, generation in entry["generations"].items():
+                    self.generations[cluster] = max(generation, self.generations.pop(cluster, 0))
+                while len(self.generations) > CLUSTERS_MAX:
+                    del self.generations[next(iter(self.generations))]
             case "low_water":
                 self._closed.raise_low_water(entry["task"])
                 self._terms.raise_low_water(entry["flow"])
@@ -73,6 +82,8 @@ class Ledger:
         yield {"kind": "low_water", "task": self.low_water, "flow": self.flow_low_water}
         for task in self.tasks.values():
             yield task.to_entry()
+        for chunk in _chunks(self.generations.items()):
+            yield {"kind": "generations", "generations": dict(chunk)}
         for chunk in _chunks(self.terms.items()):
             yield {"kind": "terms", "terms": dict(chunk)}
         for ids in _chunks((task_id, 0) for task_id, term in self.closed.items() if term is None):

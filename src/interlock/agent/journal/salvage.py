@@ -97,6 +97,7 @@ def _judged(ledger: Ledger, failed: Iterable[HostTask], terms: Mapping[str, int]
     judged = Ledger()
     for task in (ledger.tasks | {task.id: task for task in failed}).values():
         judged.apply(task.to_entry())
+    judged.apply({"kind": "generations", "generations": ledger.generations})
     judged.apply({"kind": "terms", "terms": terms})
     for task_id, term in ledger.closed.items():
         if term is None:

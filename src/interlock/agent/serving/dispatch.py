@@ -68,7 +68,9 @@ class Dispatcher:
         flow, term = headers.get(verbs.FLOW_HEADER), headers.get(verbs.TERM_HEADER)
         if self._config.stock or (flow is None and term is None):
             return Sender(correlation_id=correlation_id)
-        return Sender(*verbs.parse_sender(flow or "", term or ""), correlation_id)
+        cluster, generation = headers.get(verbs.CLUSTER_HEADER), headers.get(verbs.GENERATION_HEADER)
+        newness = verbs.parse_cluster(cluster or "", generation or "") if cluster or generation else (None, None)
+        return Sender(*verbs.parse_sender(flow or "", term or ""), correlation_id, *newness)
 
     async def _answer(self, verb: Verb, task_id: str | None, sender: Sender) -> Any:  # Any: a JSON value
         match verb:
@@ -107,7 +109,8 @@ class Dispatcher:
                 await self._intake.clear(known, sender)
                 return True
             case verbs.TaskForbidOrGet(taskID=known, flow=flow, term=term, forGood=for_good):
-                return (await self._intake.forbid_or_get(known, flow, term, is_for_good=bool(for_good))).to_wire()
+                status = await self._intake.forbid_or_get(known, flow, term, sender, is_for_good=bool(for_good))
+                return status.to_wire()
             case verbs.VolumeGetInfo():
                 return await self._host.blocking(volume_info, self._host, verb)
             case verbs.HostJobVerb(job_id=known):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from interlock.agent.records import Failure, HostTask
@@ -34,6 +34,8 @@ class Sender:
     flow: str | None = None
     term: int | None = None
     correlation_id: str | None = None
+    cluster: str | None = None
+    generation: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,11 +159,13 @@ class Intake:
         self._table.remove(task_id, is_remembered=True)
         await self._table.sync()
 
-    async def forbid_or_get(self, task_id: str, flow: str, term: int, *, is_for_good: bool = False) -> TaskStatus:
+    async def forbid_or_get(
+        self, task_id: str, flow: str, term: int, sender: Sender, *, is_for_good: bool = False
+    ) -> TaskStatus:
         """The task's status; if it is unknown, closes its id to older terms and raises `Refused` (401). For good it
         is closed to all terms, unless it may have run before: that is refused."""
         self.check_open()
-        self._fence(Sender(flow, term))
+        self._fence(replace(sender, flow=flow, term=term))
         if self._table.get(task_id) is None:
             if is_for_good:
                 self._check_unused(task_id, FOREVER)
@@ -229,10 +233,16 @@ class Intake:
             self._table.remove(task_id, is_remembered=True)
 
     def _fence(self, sender: Sender) -> None:
-        """Raises `Refused` if the flow has another owner by now; remembers the term otherwise."""
+        """Raises `Refused` if the flow has another owner by now, or the caller's database was replaced by one from a
+        backup; remembers term and generation otherwise."""
+        ledger = self._table.ledger
+        if sender.cluster is not None and sender.generation is not None:
+            newest = ledger.generations.get(sender.cluster, sender.generation)
+            if sender.generation < newest:
+                raise refusals.generation_too_old(sender.cluster, sender.generation, newest)
+            self._table.note_generation(sender.cluster, sender.generation)
         if sender.flow is None or sender.term is None:
             return
-        ledger = self._table.ledger
         highest = ledger.highest_term(sender.flow)
         if highest is not None and sender.term < highest:
             raise refusals.term_too_old(sender.flow, sender.term, highest)

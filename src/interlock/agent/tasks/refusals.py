@@ -64,6 +64,15 @@ def term_too_old(flow: str, term: int, highest: int) -> Refused:
     )
 
 
+def generation_too_old(cluster: str, generation: int, highest: int) -> Refused:
+    """The caller's database was replaced by one from a backup."""
+    return Refused(
+        Code.GENERATION_TOO_OLD,
+        f"cluster {cluster}: generation {generation} is older than {highest}; a backup was restored since, "
+        "and its coordinator owns this cluster by now: stop this one",
+    )
+
+
 def flow_too_old(flow: str, low_water: str) -> Refused:
     """What is remembered of flows does not reach back to this one."""
     return Refused(

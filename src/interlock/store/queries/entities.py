@@ -51,6 +51,12 @@ def get(connection: Connection, refs: Iterable[Ref[Any]]) -> dict[Ref[Any], Enti
     return {record.ref: record for record in records}
 
 
+def of_types(connection: Connection, types: Collection[str]) -> list[EntityRecord]:
+    """All entities of some types, by name."""
+    query = _GET.where(_entities.c.type.in_(types)).order_by(_entities.c.type, _entities.c.name, _entities.c.id)
+    return [_entity(row) for row in connection.execute(query)]
+
+
 def by_name(connection: Connection, type: str, name: str) -> EntityRecord | None:
     """The entity of that type and name."""
     if not (is_storable(type) and is_storable(name)):
