@@ -65,7 +65,8 @@ class SiteFlow:
         if self.flow.is_cancelled:
             is_kept = self._was_accepted(job, "cancel_accepted")
             result, wanted = ("CANCELLED", self._before) if is_kept else ("SUCCEEDED", wanted)
-        if job["result"] == result:
+        is_doubtful = self.site.stock and job["leftovers"]
+        if job["result"] == result and not is_doubtful:
             _none(differences(wanted, after), order)
             commands = {command["name"] for command in job["commands"]}
             assert commands == {self.flow.command, *self.flow.parts}, f"{order}: {commands}"
@@ -90,11 +91,14 @@ class SiteFlow:
 
     def _told_truth(self, name: str, job: dict[str, Any], after: Mapping[str, str], order: str) -> None:
         """A stock host cannot say what became of a start: what is neither as before nor as after shows as doubtful."""
-        assert job["result"] == "FAILED", f"{order}: {job['result']}"
+        is_told = job["result"] == self.flow.result and job["leftovers"]  # of what is best effort
+        assert job["result"] == "FAILED" or is_told, f"{order}: {job['result']}"
         wanted = self.flow.after(self._before, name)
         for key in {*self._before, *wanted, *after}:
             if after.get(key) not in (self._before.get(key), wanted.get(key)):
-                assert "ILLEGAL" in after.get(key, ""), f"{order}: {key} is {after.get(key)}; {job['failure']}"
+                is_copied_yet = key.endswith(".part") and job["leftovers"]  # by a task of which nobody knows
+                is_told = is_copied_yet or "ILLEGAL" in after.get(key, "")
+                assert is_told, f"{order}: {key} is {after.get(key)}; {job['failure']}"
 
     def _accepted_once(self, job: dict[str, Any], order: str) -> None:
         """The host has accepted exactly the tasks of the rows, each once; one that was cancelled may be missing."""

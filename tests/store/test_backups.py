@@ -13,6 +13,8 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select, update
 
+from interlock.cli.exits import Exit
+from interlock.cli.program import run
 from interlock.ids import new_id
 from interlock.model.changes import Change
 from interlock.model.errors import InvalidInput, Missing, NotOwner, Refused
@@ -110,6 +112,15 @@ def test_who_is_killed_while_it_restores_leaves_nothing_and_is_simply_called_aga
     assert "state.db.key is not there: put it back" in done.stdout
     assert {path.name for path in state.iterdir()} == {"state.db", "state.db.lock"}
     assert terms(state / "state.db")[0][1] == RESTORED
+
+
+def test_a_restore_says_which_of_both_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in ([], ["a.db", "--in-place"]):
+        assert run(["restore", *words, "--state", str(tmp_path)]) == Exit.USAGE
+        assert "name either the file of a backup, or --in-place" in capsys.readouterr().err
+    founded(tmp_path / "state.db")
+    assert run(["restore", "--in-place", "--state", str(tmp_path)]) == 0
+    assert terms(tmp_path / "state.db")[0][1] == RESTORED
 
 
 def test_postgresql_has_programs_of_its_own(tmp_path: Path) -> None:

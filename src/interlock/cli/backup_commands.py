@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
         "restore",
         epilog=examples(
             "interlock restore monday.db",
-            "interlock restore --database postgresql://interlock@db.example.org/interlock",
+            "interlock restore --in-place --database postgresql://interlock@db.example.org/interlock",
         ),
     )(restore)
 
@@ -60,12 +60,15 @@ def restore(
     ctx: typer.Context,
     file: Annotated[
         Path | None,
-        typer.Argument(help="The backup; none: the database was put there by other means.", show_default=False),
+        typer.Argument(help="What `interlock backup` has written.", show_default=False),
     ] = None,
+    in_place: Annotated[
+        bool, typer.Option("--in-place", help="The database was put back by other means already; only mark it.")
+    ] = False,
     state: State = STATE_DEFAULT,
     database: Database = None,
 ) -> None:
-    """Put a backup in the place of a database that is gone, while no server runs; or, without a file, mark a database
+    """Put a backup in the place of a database that is gone, while no server runs; or, with --in-place, mark a database
     that was put there by other means, as by pg_restore.
 
     Hosts then refuse the server whose place it takes. Jobs that were open in it wait for a person, since nobody knows
@@ -75,6 +78,8 @@ def restore(
     from interlock import app  # late: as above
 
     _refuse_password(ctx, database)
+    if (file is None) is not in_place:
+        raise Stop(Exit.USAGE, "name either the file of a backup, or --in-place for a database that is there already")
     config = ServeConfig(state, database_url=database)
     try:
         waiting = app.restore(config, file)

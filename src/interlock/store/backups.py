@@ -59,7 +59,7 @@ def restore(url: str, now: int, source: Path | None = None) -> Restored:
         with Database.open(url) as database:
             return _marked(database, now)
     if not isinstance(place, SqlitePlace):
-        raise InvalidInput("restore it with pg_restore or psql, then call `interlock restore` without a file")
+        raise InvalidInput("restore it with pg_restore or psql, then call `interlock restore --in-place`")
     _require_none(place.path)
     part = place.path.with_name(f"{place.path.name}.part")
     place.own()
