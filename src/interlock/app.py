@@ -225,11 +225,13 @@ def restore(config: ServeConfig, source: "Path | None") -> int:
 @contextmanager
 def _told() -> Iterator[None]:
     """Errors as CannotServe."""
+    import sqlite3
+
     from sqlalchemy.exc import DatabaseError
 
     try:
         yield
-    except (InterlockError, OSError) as error:
+    except (InterlockError, OSError, sqlite3.Error) as error:
         raise CannotServe(str(error)) from error
     except DatabaseError as error:
         raise CannotServe(f"this is no database of Interlock: {error.orig}") from error

@@ -178,6 +178,10 @@ async def test_a_coordinator_whose_place_a_restored_backup_has_taken_is_refused_
     async with asked(tmp_path, setting=replace(setting, files=ForgetfulFiles.after_crash(disk))) as agent:
         refused = await agent.code("Image.delete", delete(fresh()), of_generation(1, fresh(), 9))
         assert refused[0] == Code.GENERATION_TOO_OLD
+        only_asked = {"interlockCluster": DOMAIN, "interlockGeneration": "9"}
+        assert isinstance(await agent.call("Host.getAllTasksStatuses", {}, only_asked), dict)
+        refused = await agent.code("Image.delete", delete(fresh()), of_generation(7, fresh(), 9))
+        assert refused[0] == Code.GENERATION_TOO_OLD
         others = delete(fresh())  # who has no database of ours is not concerned
         assert await agent.call("Image.delete", others, headers(fresh(), 1)) == others["taskID"]
 

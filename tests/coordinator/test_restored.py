@@ -4,7 +4,7 @@ from uuid import UUID
 
 import pytest
 
-from interlock import NOTHING, Command, Coordinator, Decision, Plan, Result, Tx, part, sequence, signal
+from interlock import NOTHING, Command, Coordinator, Decision, Plan, Refused, Result, Tx, part, sequence, signal
 from interlock.coordinator.recovery import IS_OLD
 from interlock.store.backups import restore
 from tests.coordinator.support import WAIT_S, commands, events, job, opened, tasks, until_job
@@ -59,6 +59,12 @@ async def test_what_was_open_in_a_backup_waits_for_a_person_across_restarts(
             await coordinator.signal("news")
             assert (await coordinator.wait_ended(other, WAIT_S)).result is Result.SUCCEEDED
             assert (job(coordinator, id).attention, job(coordinator, id).ended_at) == (IS_OLD, None)
+            part_id = commands(coordinator, id)[1].id
+            with pytest.raises(Refused, match="decide about the whole of it first"):
+                await coordinator.settle(id, Decision.SKIP, by="ann", reason="x", command_id=part_id)
+            for force in (False, True):
+                with pytest.raises(Refused, match="is from a backup, and nobody here knows what was done of it since"):
+                    await coordinator.cancel(id, by="ann", force=force)
     async with opened(scratch, Begun, Long) as coordinator:
         await coordinator.settle(id, decision, by="ann", reason="nothing was done since", leave_tasks=True)
         ended = await coordinator.wait_ended(id, WAIT_S)

@@ -8,12 +8,15 @@ from interlock.core.facts import Compensate, EndPhase, Examine, Start
 from interlock.core.flow import Flow
 from interlock.core.lifecycle import END_ATTEMPTS_MAX, decide, is_still_due, move
 from interlock.core.retrying import END_RETRY_US
+from interlock.core.settling import Settlement, chosen, settle
+from interlock.model.decisions import Decision
 from interlock.model.errors import Bug
 from interlock.model.failure import Failure
 from interlock.model.plan import Order, Retry
 from interlock.model.records import CommandRecord, EventRecord, Undo
 from interlock.model.replacing import replace
 from interlock.model.states import Outcome, Phase, Result, State, StepStatus
+from interlock.model.trials import RESTORED
 from tests.core.playing import Play
 from tests.core.shapes import START, One, Several, Spec, Task
 
@@ -211,3 +214,20 @@ def test_a_counter_that_has_lost_a_part_ends_nothing_early() -> None:
     with pytest.raises(Bug, match="counts no open parts but has 2"):
         decide(play.flow, Examine(root.id), play.now)
     assert play.flow.root.state is State.EXECUTING
+
+
+def test_the_time_in_which_a_flow_was_parked_is_not_counted() -> None:
+    """Who looked for long before deciding let the deadlines of what was under way pass meanwhile."""
+    play = Play(Spec(plan=One(Task(), timeout_s=60.0)))
+    while not play.open_tasks():
+        play.do(0)
+    play.commit()
+    [task] = play.open_tasks()
+    play.flow.put_job(replace(play.flow.job, claims=RESTORED))
+    play.flow.put_command(replace(play.flow.root, attention="look", deadline_at=play.now + 7))
+    hour_us = 3_600_000_000
+    settled = Settlement(Decision.RETRY, None, "ann", "so")
+    settle(play.flow, chosen(play.flow, settled), settled, play.now + hour_us)
+    assert task.deadline_at is not None
+    assert play.flow.tasks[task.id].deadline_at == task.deadline_at + hour_us
+    assert (play.flow.root.deadline_at, play.flow.job.claims) == (play.now + 7 + hour_us, 0)

@@ -11,22 +11,23 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 
 from interlock.cli.exits import Exit
 from interlock.cli.program import run
 from interlock.ids import new_id
 from interlock.model.changes import Change
 from interlock.model.errors import InvalidInput, Missing, NotOwner, Refused
+from interlock.model.records import EventRecord, Severity
 from interlock.model.states import StepStatus
 from interlock.model.trials import RESTORED
 from interlock.store.backups import back_up, restore
 from interlock.store.database import Database
 from interlock.store.flush import flush
-from interlock.store.queries import clusters
-from interlock.store.tables import job
+from interlock.store.queries import clusters, engines
+from interlock.store.tables import async_tasks, audit_log, job
 from tests.databases import Scratch
-from tests.store.rows import JOB
+from tests.store.rows import FLOW, HOST, JOB, OTHER, PLACEHOLDER, ROOT
 
 
 def url(file: Path) -> str:
@@ -57,11 +58,47 @@ def test_a_restored_backup_is_another_generation_and_its_open_flows_wait_for_a_p
     [(term, _)] = terms(saved)
     restored = restore(url(anew), 5_000, saved)
     assert (restored.cluster.id, restored.cluster.generation, restored.open_flows) == (id, 5_000, 1)
-    assert terms(anew) == [(term + clusters.TERMS_APART, RESTORED)]
+    assert terms(anew) == [(term + clusters.APART, RESTORED)]
     assert anew.stat().st_mode & 0o777 == 0o600
     assert restore(url(anew), 4_000).cluster.generation == 5_001  # once more, by a clock that went back
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {"live.db", "live.db.lock", "saved.db", "anew.db", "anew.db.lock"}
+
+
+@pytest.mark.parametrize("suffix", ["-wal", "-shm", "-journal"])
+def test_what_lay_beside_a_lost_file_was_taken_for_a_part_of_the_restored_one(tmp_path: Path, suffix: str) -> None:
+    """The changes in it were replayed over what had been marked, and the mark was gone."""
+    saved = tmp_path / "saved.db"
+    founded(saved)
+    (tmp_path / f"state.db{suffix}").write_bytes(b"of a file that is gone")
+    with pytest.raises(InvalidInput, match=rf"state\.db{suffix} exists, and may hold what no backup does"):
+        restore(url(tmp_path / "state.db"), 1, saved)
+
+
+def test_an_empty_database_is_not_taken_for_one_that_was_put_back(scratch: Scratch, tmp_path: Path) -> None:
+    (tmp_path / "empty.db").touch()
+    with pytest.raises(Refused, match=r"empty\.db is empty: nothing was put back there"):
+        restore(url(tmp_path / "empty.db"), 1)
+
+
+def test_what_others_remember_of_the_former_database_is_passed(tmp_path: Path) -> None:
+    live = tmp_path / "live.db"
+    founded(live)
+    with Database.open(url(live)) as database, database.writing("commit") as connection:
+        engines.register(connection, FLOW, 1, "h", 1)
+        unsent = replace(PLACEHOLDER, host=HOST)
+        event = EventRecord(FLOW, 1, 1, Severity.INFO, "kind", "words", "c")
+        flush(connection, [Change(None, ROOT), Change(None, unsent), Change(None, event)])
+    both = [tmp_path / name for name in ("one.db", "two.db")]
+    for number, file in enumerate(both):
+        back_up(url(live), tmp_path / f"saved{number}.db")
+        restore(url(file), 2_000_000_000_000 + number, tmp_path / f"saved{number}.db")
+    assert terms(both[0]) != terms(both[1])  # the same backup twice: hosts tell them from each other
+    with Database.open(url(both[0])) as database, database.writing("commit") as connection:
+        assert connection.scalars(select(async_tasks.c.incarnation)).all() == [clusters.NO_JOURNAL]
+        assert engines.register(connection, OTHER.id, 3, "h", 1) > 1 + clusters.EPOCHS_APART
+        flush(connection, [Change(None, replace(event, seq=2))])
+        assert connection.execute(select(func.max(audit_log.c.id))).scalar_one() > clusters.APART
 
 
 def test_what_was_put_back_by_other_means_is_marked_where_it_is(scratch: Scratch) -> None:
@@ -96,7 +133,9 @@ def test_what_is_no_backup_of_ours_is_refused_whole(tmp_path: Path) -> None:
     for source in (words, other):
         with pytest.raises(Refused, match=f"{source} is no backup of Interlock"):
             restore(url(target), 1, source)
-        assert target.stat().st_size == 0
+        assert not target.exists()
+    with pytest.raises(Missing, match="there is no backup"):
+        restore(url(target), 1, tmp_path / "none.db")
 
 
 @pytest.mark.parametrize("order", ["commit_restore:1:before", "commit_restore:1:after"])

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from interlock.catalog import Catalog
 from interlock.coordinator.acting import Acting
-from interlock.hosts.backend import HostRefused, NotNow, NotSent, Report, Unanswered, Unreachable
+from interlock.hosts.backend import Report
 from interlock.model.entities import HostEntity
 from interlock.model.records import EntityRecord
 from interlock.store.database import Database
@@ -38,7 +38,7 @@ async def of_all(database: Database, catalog: Catalog, acting: Acting) -> list[d
                     found = await acting.tasks_on(host.ref)
             except TimeoutError:
                 problem = f"it has not answered within {ANSWER_S:g} s"
-            except (Unreachable, NotSent, Unanswered, NotNow, HostRefused) as error:
+            except Exception as error:  # of one host, whatever is wrong with it: the others are told of
                 problem = str(error)
         jobs = await asyncio.to_thread(_read, database, lambda connection: tasks.jobs_of(connection, host.ref, found))
         return {

@@ -13,6 +13,7 @@ from interlock.core.flow import Flow
 from interlock.model.errors import Missing, Refused
 from interlock.model.records import CommandRecord, Role, Severity, TaskRecord
 from interlock.model.states import Outcome, Phase, State, TaskState
+from interlock.model.trials import RESTORED
 from interlock.model.wishes import Wish
 
 #: how many things an event or a refusal names
@@ -22,6 +23,7 @@ _NAMED_MAX = 10
 def cancel(flow: Flow, wish: Wish, now: int) -> None:
     """Stops what is meant and undoes it; what goes on all the same is said. Then the flow is to be examined. Raises
     Refused where it is too late, Missing."""
+    _require_known(flow)
     found = meant(flow, wish)
     if isinstance(found, TaskRecord):
         stop_tasks(flow, wish, now)
@@ -67,6 +69,7 @@ def stop_tasks(flow: Flow, wish: Wish, now: int) -> None:
 def force(flow: Flow, wish: Wish, now: int) -> list[TaskRecord]:
     """Cancels what can be cancelled, and abandons every task that has not ended: each may go on, and is a leftover.
     Returns them: nobody watches them any more. Raises Refused where there is nothing to do, Missing."""
+    _require_known(flow)
     found = meant(flow, wish)
     top = flow.commands[_command_id(found)]
     unfinished = [found] if isinstance(found, TaskRecord) else _tasks_of(flow, below(flow, top))
@@ -90,6 +93,15 @@ def force(flow: Flow, wish: Wish, now: int) -> list[TaskRecord]:
                 task_id=task.id,
             )  # fmt: skip
     return [task for task in unfinished if task.wait_json is None]
+
+
+def _require_known(flow: Flow) -> None:
+    """What came from a backup may have gone on since: to end it as what never began would be a lie."""
+    if flow.job.claims >= RESTORED:
+        raise Refused(
+            f"job {flow.id} is from a backup, and nobody here knows what was done of it since; have it tried again, "
+            "and then cancel it, or end it by force: `interlock job retry`, `force-failure`"
+        )
 
 
 class _Fates:

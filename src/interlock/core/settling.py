@@ -20,6 +20,7 @@ from interlock.model.records import CommandRecord, LeftoverRecord, Severity, Tas
 from interlock.model.replacing import replace
 from interlock.model.states import Outcome, Phase, Result, State
 from interlock.model.text import require_storable
+from interlock.model.trials import CLAIMS_MAX, RESTORED
 
 #: how many tasks or commands a refusal names
 _NAMED_MAX = 10
@@ -44,6 +45,8 @@ def chosen(flow: Flow, settlement: Settlement) -> CommandRecord:
         raise Refused("say why: what was found, and what was done about it")
     require_storable("the reason", settlement.reason)
     require_storable("who decides", settlement.by)
+    if flow.job.claims >= RESTORED:
+        return _whole(flow, settlement)
     if settlement.command_id is None:
         parked = [each for each in flow.commands.values() if _needs_person(each)]
         if len(parked) > 1:
@@ -63,6 +66,13 @@ def chosen(flow: Flow, settlement: Settlement) -> CommandRecord:
     if not _needs_person(command):
         raise Refused(f"{command.title} ({command.id}) needs nobody's attention; it is {command.state}")
     return command
+
+
+def _whole(flow: Flow, settlement: Settlement) -> CommandRecord:
+    """Of a job from a backup that was restored: whether it goes on at all comes before whatever asks within it."""
+    if settlement.command_id not in (None, flow.id):
+        raise Refused(f"job {flow.id} is from a backup: decide about the whole of it first, then about its parts")
+    return flow.root
 
 
 def _needs_person(command: CommandRecord) -> bool:
@@ -88,8 +98,21 @@ def settle(flow: Flow, command: CommandRecord, settlement: Settlement, now: int)
     else:
         raise Refused(f"{command.title} ({command.id}) asks nothing that could be skipped: {command.attention}")
     narration.attention_settled(flow)
-    flow.put_job(replace(flow.job, claims=0))
+    _go_on_from_here(flow, now)
     return left
+
+
+def _go_on_from_here(flow: Flow, now: int) -> None:
+    """It is parked no more. The time in which it was does not count."""
+    if flow.job.claims >= CLAIMS_MAX:
+        passed_us = max(0, now - flow.job.updated_at)
+        for command in list(flow.commands.values()):
+            if command.deadline_at is not None and command.state is not State.ENDED:
+                flow.put_command(replace(command, deadline_at=command.deadline_at + passed_us))
+        for task in list(flow.tasks.values()):
+            if task.deadline_at is not None and task.outcome is None:
+                flow.put_task(replace(task, deadline_at=task.deadline_at + passed_us))
+    flow.put_job(replace(flow.job, claims=0))
 
 
 def _answer(flow: Flow, command: CommandRecord, settlement: Settlement, now: int) -> None:
@@ -129,7 +152,7 @@ def _force(flow: Flow, command: CommandRecord, settlement: Settlement, now: int)
     result = Result.SUCCEEDED if is_success else Result.FAILED if has_begun else Result.CANCELLED
     words = f"{command.title} was forced to end {result} by {settlement.by}: {settlement.reason}"
     flow.add_event(now, "command_forced", words, Severity.WARNING, user=settlement.by, command_id=command.id)
-    if has_begun:
+    if has_begun or flow.job.claims >= RESTORED:
         _leave(flow, command, below, now)
     for task in unfinished:
         is_wait = task.wait_json is not None

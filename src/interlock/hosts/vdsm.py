@@ -234,11 +234,11 @@ class VdsmHost:
         return _report(id, answer)
 
     async def _call(self, method: str, params: Mapping[str, Any], task: TaskRecord | None = None, term: int = 0) -> Any:
-        headers: dict[str, str] = {}
+        headers = dict(self._newness) if self.dedupes else {}
         if task is not None:
             headers[CORRELATION_HEADER] = task.correlation_id
             if self.dedupes:
-                headers |= {FLOW_HEADER: str(task.flow_id), TERM_HEADER: str(term), **self._newness}
+                headers |= {FLOW_HEADER: str(task.flow_id), TERM_HEADER: str(term)}
         name = f"{failpoints.HOST_CALL}{method}"
         hit = failpoints.before(name)
         try:

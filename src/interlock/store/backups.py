@@ -15,11 +15,12 @@ from sqlalchemy.engine import URL
 
 from interlock.ids import new_id
 from interlock.model.cluster import Cluster
-from interlock.model.errors import InvalidInput, Refused
+from interlock.model.errors import InvalidInput, Missing, Refused
 from interlock.store.database import Database
 from interlock.store.dialects import place_of
 from interlock.store.dialects.sqlite import SqlitePlace
 from interlock.store.queries import clusters
+from interlock.store.schema import version_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +41,14 @@ def back_up(url: str, target: Path) -> None:
         raise InvalidInput("PostgreSQL has its own program for backups: pg_dump; see `interlock restore --help`")
     _require_none(target)
     part = target.with_name(f"{target.name}.part")
-    with Database.open_reading(url) as database, database.reader() as connection:
-        source = connection.connection.driver_connection
-        assert isinstance(source, sqlite3.Connection)
-        _copy(source, part)
-    _put(part, target)
+    try:
+        with Database.open_reading(url) as database, database.reader() as connection:
+            source = connection.connection.driver_connection
+            assert isinstance(source, sqlite3.Connection)
+            _copy(source, part)
+        _put(part, target)
+    finally:
+        _remove(part)
 
 
 def restore(url: str, now: int, source: Path | None = None) -> Restored:
@@ -56,48 +60,62 @@ def restore(url: str, now: int, source: Path | None = None) -> Restored:
     place = place_of(url)
     if source is None:
         place.require()
+        with Database(place, owned=False) as database, database.reading() as reader:
+            if version_of(reader) is None:
+                raise Refused(f"{place.name} is empty: nothing was put back there")
         with Database.open(url) as database:
             return _marked(database, now)
     if not isinstance(place, SqlitePlace):
         raise InvalidInput("restore it with pg_restore or psql, then call `interlock restore --in-place`")
     _require_none(place.path)
     part = place.path.with_name(f"{place.path.name}.part")
-    place.own()
-    try:
-        with closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            _require_ours(connection, source)
+    with closing(_opened(source)) as connection:
+        place.own()
+        try:
+            _require_none(place.path)
             _copy(connection, part)
-        with Database.open(_url_of(part)) as database:
-            restored = _marked(database, now)
-        _put(part, place.path)
-    finally:
-        _remove(part)
-        place.release()
+            with Database.open(_url_of(part)) as database:
+                restored = _marked(database, now)
+            _make_one_file(part)
+            _put(part, place.path)
+        finally:
+            _remove(part)
+            place.release()
     return restored
 
 
 def _marked(database: Database, now: int) -> Restored:
     with database.writing("commit_restore") as connection:
-        return Restored(*clusters.restored(connection, clusters.found(connection, new_id()), now))
+        cluster = clusters.found(connection, new_id())
+        return Restored(*clusters.restored(connection, cluster, new_id(), now))
 
 
 def _require_none(file: Path) -> None:
-    """An empty file is one that somebody began to make, and then died."""
-    if file.exists() and file.stat().st_size:
+    """An empty file is one that somebody began to make, and then died. What SQLite keeps beside a file would be taken
+    for a part of the next one."""
+    beside = [file.with_name(f"{file.name}{suffix}") for suffix in ("-wal", "-shm", "-journal")]
+    found = [each for each in (file, *beside) if each.exists() and (each is not file or each.stat().st_size)]
+    if found:
         raise InvalidInput(
-            f"{file} exists, and may hold what no backup does; move it away, with {file.name}-wal and {file.name}-shm "
-            "beside it, or name another"
+            f"{found[0]} exists, and may hold what no backup does; move it away, with what lies beside it "
+            f"({', '.join(each.name for each in beside)}), or name another"
         )
 
 
-def _require_ours(connection: sqlite3.Connection, source: Path) -> None:
-    """Of whatever version: it is brought up to date as it is marked."""
+def _opened(source: Path) -> sqlite3.Connection:
+    """A backup of whatever version: it is brought up to date as it is marked."""
+    if not source.is_file():
+        raise Missing(f"there is no backup {source}; check the path")
+    connection = sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)
     try:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    except sqlite3.DatabaseError as error:
+    except sqlite3.Error as error:
+        connection.close()
         raise Refused(f"{source} is no backup of Interlock: {error}") from error
     if not {"alembic_version", "engines", "job"} <= tables:
+        connection.close()
         raise Refused(f"{source} is no backup of Interlock: it has none of its tables")
+    return connection
 
 
 def _url_of(file: Path) -> str:
@@ -110,7 +128,15 @@ def _copy(source: sqlite3.Connection, part: Path) -> None:
     os.close(os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     with closing(sqlite3.connect(part)) as target:
         source.backup(target)
-        target.execute("PRAGMA journal_mode = DELETE")
+    _make_one_file(part)
+
+
+def _make_one_file(part: Path) -> None:
+    """All that is committed is in the file itself, and nothing beside it. Raises Refused where that cannot be."""
+    with closing(sqlite3.connect(part)) as connection:
+        (mode,) = connection.execute("PRAGMA journal_mode = DELETE").fetchone()
+    if mode != "delete":
+        raise Refused(f"{part} cannot be written whole, as on a full disk; make room and try again")
 
 
 def _remove(part: Path) -> None:

@@ -15,9 +15,9 @@ _MAGIC = b"ILJ1"
 _HEAD = struct.Struct("<4sIQQI")
 #: One entry is never larger.
 RECORD_BYTES_MAX = 1 << 20
-#: Version 1 numbered its records anew in each file, and named no damage.
-VERSION = 2
-_VERSIONS_READ = (1, VERSION)
+#: Version 1 numbered its records anew in each file, and named no damage; 2 knew no generations of clusters.
+VERSION = 3
+_VERSIONS_READ = (1, 2, VERSION)
 
 
 class OtherVersion(Exception):

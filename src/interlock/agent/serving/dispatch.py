@@ -40,6 +40,7 @@ class Dispatcher:
         try:
             verb, task_id = self._parse(call.method, call.params)
             sender = self._sender(call.headers)
+            self._intake.hear_of(sender)
             return await self._answer(verb, task_id, sender)
         except UnknownVerb as error:
             raise RpcError(METHOD_NOT_FOUND, str(error)) from None
@@ -65,12 +66,14 @@ class Dispatcher:
 
     def _sender(self, headers: Mapping[str, str]) -> Sender:
         correlation_id = headers.get(verbs.CORRELATION_HEADER, "")[:_CORRELATION_CHARS_MAX] or None
-        flow, term = headers.get(verbs.FLOW_HEADER), headers.get(verbs.TERM_HEADER)
-        if self._config.stock or (flow is None and term is None):
+        if self._config.stock:
             return Sender(correlation_id=correlation_id)
+        flow, term = headers.get(verbs.FLOW_HEADER), headers.get(verbs.TERM_HEADER)
+        whose = (None, None) if flow is None and term is None else verbs.parse_sender(flow or "", term or "")
         cluster, generation = headers.get(verbs.CLUSTER_HEADER), headers.get(verbs.GENERATION_HEADER)
-        newness = verbs.parse_cluster(cluster or "", generation or "") if cluster or generation else (None, None)
-        return Sender(*verbs.parse_sender(flow or "", term or ""), correlation_id, *newness)
+        is_named = cluster is not None or generation is not None
+        newness = verbs.parse_cluster(cluster or "", generation or "") if is_named else (None, None)
+        return Sender(whose[0], whose[1], correlation_id, newness[0], newness[1])
 
     async def _answer(self, verb: Verb, task_id: str | None, sender: Sender) -> Any:  # Any: a JSON value
         match verb:

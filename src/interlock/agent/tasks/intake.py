@@ -74,6 +74,13 @@ class Intake:
         if not self._is_open:
             raise refusals.recovering()
 
+    def hear_of(self, sender: Sender) -> None:
+        """Who only asks is answered, of whatever generation; a newer one is remembered."""
+        if sender.cluster is None or sender.generation is None:
+            return
+        if sender.generation > self._table.ledger.generations.get(sender.cluster, 0):
+            self._table.note_generation(sender.cluster, sender.generation)
+
     async def start(self, verb: Verb, task_id: str | None, sender: Sender) -> str:
         """Makes a task, or finds the one of that id. Raises `Refused`; returns its id, durably accepted."""
         self.check_open()
@@ -240,7 +247,6 @@ class Intake:
             newest = ledger.generations.get(sender.cluster, sender.generation)
             if sender.generation < newest:
                 raise refusals.generation_too_old(sender.cluster, sender.generation, newest)
-            self._table.note_generation(sender.cluster, sender.generation)
         if sender.flow is None or sender.term is None:
             return
         highest = ledger.highest_term(sender.flow)

@@ -132,9 +132,8 @@ class TaskTable:
             self._record({"kind": "terms", "terms": {flow: term}})
 
     def note_generation(self, cluster: str, generation: int) -> None:
-        """Remembers a cluster's generation if it is news."""
-        if self.ledger.generations.get(cluster) != generation:
-            self._record({"kind": "generations", "generations": {cluster: generation}})
+        """Remembers a cluster's newest generation."""
+        self._record({"kind": "generations", "generations": {cluster: generation}})
 
     def forbid_unless_closed(self, task_id: str, term: int) -> None:
         """Closes an unknown id to terms older than `term`; one that is closed for good stays so."""
