@@ -216,7 +216,8 @@ class Generated:
 def _things_of_forced(connection: Connection) -> set[UUID]:
     """What those commands had alone whose end phases never ran: somebody has ended them by force."""
     command = tables.command_entities.c
-    ended = select(command.parameters_json).where(command.forced_by.is_not(None))
+    is_work = command.name == Work.command_type.name  # and no group of its parts
+    ended = select(command.parameters_json).where(is_work, command.forced_by.is_not(None))
     specs = [json.loads(json.loads(parameters)["spec"]) for parameters in connection.scalars(ended)]
     return {thing(number).id for spec in specs for number, mode in spec.get("locks", ()) if mode == "x"}
 
