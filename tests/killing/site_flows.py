@@ -28,8 +28,14 @@ class SiteFlow:
     def prepare(self, name: str) -> None:
         self.flow.prepare(self.site, name)
         loop.settled(self.site)
+        wait_for("what nobody waits for is over as well", self._is_idle)
         self._before = self._worlds.now()
         self._jobs = {id for (id,) in self._jobs_now()}
+
+    def _is_idle(self) -> bool:
+        """Whether the host does nothing any more, also of what a run before has left."""
+        hosts = self.site.api("/host-tasks")["hosts"]
+        return all(task["state"] == "finished" for host in hosts for task in host["tasks"])
 
     def submit(self, name: str) -> str:
         parameters = {key: self._known(value) for key, value in self.flow.filled(name).items()}
