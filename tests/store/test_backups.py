@@ -106,7 +106,9 @@ def test_what_was_put_back_by_other_means_is_marked_where_it_is(scratch: Scratch
         pass
     assert restore(scratch.url, 7).cluster.generation == 7
     with Database.open_reading(scratch.url) as database, database.reading() as connection:
-        assert clusters.restored_at(connection) == 7
+        known = clusters.present(connection)
+        assert known is not None
+        assert known.generation == 7
 
 
 def test_nothing_is_overwritten_and_nobody_is_disturbed(tmp_path: Path) -> None:

@@ -6,20 +6,11 @@ from typing import Annotated
 import typer
 
 from interlock.cli.context import examples
-from interlock.cli.databases import refuse_password
+from interlock.cli.databases import Database, refuse_typed_password
 from interlock.cli.exits import Exit, Stop
 from interlock.cli.output import write
 from interlock.cli.server_commands import STATE_DEFAULT, State
 from interlock.config import ServeConfig
-
-Database = Annotated[
-    str | None,
-    typer.Option(
-        help="The database's URL, as postgresql://user@host/name; without it, state.db in the server's folder.",
-        envvar="INTERLOCK_DATABASE",
-        show_default=False,
-    ),
-]
 
 
 def register(app: typer.Typer) -> None:
@@ -48,7 +39,7 @@ def backup(
     """
     from interlock import app  # late: brings the database's code
 
-    _refuse_password(ctx, database)
+    refuse_typed_password(ctx, database)
     try:
         app.back_up(ServeConfig(state, database_url=database), file)
     except app.CannotServe as error:
@@ -77,7 +68,7 @@ def restore(
     """
     from interlock import app  # late: as above
 
-    _refuse_password(ctx, database)
+    refuse_typed_password(ctx, database)
     if (file is None) is not in_place:
         raise Stop(Exit.USAGE, "name either the file of a backup, or --in-place for a database that is there already")
     config = ServeConfig(state, database_url=database)
@@ -88,9 +79,3 @@ def restore(
     write(f"restored; {waiting} {'job waits' if waiting == 1 else 'jobs wait'} for a person: `interlock jobs`")
     if database is None and not config.key.exists():
         write(f"{config.key} is not there: put it back before you start the server, or secrets cannot be read")
-
-
-def _refuse_password(ctx: typer.Context, database: str | None) -> None:
-    source = ctx.get_parameter_source("database")
-    if source is not None and source.name == "COMMANDLINE":
-        refuse_password(database)

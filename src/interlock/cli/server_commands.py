@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from interlock.cli.context import examples
-from interlock.cli.databases import refuse_password
+from interlock.cli.databases import Database, refuse_typed_password
 from interlock.cli.exits import Exit, Stop
 from interlock.cli.output import write
 from interlock.config import DEFAULT_CATALOG, ServeConfig
@@ -36,14 +36,7 @@ def register(app: typer.Typer) -> None:
 def serve(
     ctx: typer.Context,
     state: State = STATE_DEFAULT,
-    database: Annotated[
-        str | None,
-        typer.Option(
-            help="The database's URL, as postgresql://user@host/name; without it, state.db in the server's folder.",
-            envvar="INTERLOCK_DATABASE",
-            show_default=False,
-        ),
-    ] = None,
+    database: Database = None,
     catalog: Annotated[str, typer.Option(help="What can be run, as module:name.")] = DEFAULT_CATALOG,
     plain_hosts: Annotated[
         bool, typer.Option("--plain-hosts", help="No TLS to hosts; loopback addresses only.")
@@ -78,9 +71,7 @@ def serve(
     """Run the coordinator and answer on a Unix socket in the state folder; SIGTERM or Ctrl-C ends it."""
     from interlock import app  # late: everything hangs from it
 
-    source = ctx.get_parameter_source("database")
-    if source is not None and source.name == "COMMANDLINE":
-        refuse_password(database)
+    refuse_typed_password(ctx, database)
     try:
         app.serve(
             ServeConfig(

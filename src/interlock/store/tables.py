@@ -73,7 +73,6 @@ cluster = Table(
     Column("alone", BigInteger(), primary_key=True, autoincrement=False),
     Column("id", Id(), nullable=False),
     Column("generation", BigInteger(), nullable=False),
-    Column("restored_at", BigInteger()),
     CheckConstraint("alone = 1 AND generation >= 1", name="cluster_alone"),
 )
 

@@ -40,7 +40,7 @@ class Dispatcher:
         try:
             verb, task_id = self._parse(call.method, call.params)
             sender = self._sender(call.headers)
-            self._intake.hear_of(sender)
+            await self._intake.hear_of(sender)
             return await self._answer(verb, task_id, sender)
         except UnknownVerb as error:
             raise RpcError(METHOD_NOT_FOUND, str(error)) from None

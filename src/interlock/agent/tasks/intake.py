@@ -74,12 +74,13 @@ class Intake:
         if not self._is_open:
             raise refusals.recovering()
 
-    def hear_of(self, sender: Sender) -> None:
-        """Who only asks is answered, of whatever generation; a newer one is remembered."""
+    async def hear_of(self, sender: Sender) -> None:
+        """Who only asks is answered, of whatever generation; a newer one is remembered, durably."""
         if sender.cluster is None or sender.generation is None:
             return
         if sender.generation > self._table.ledger.generations.get(sender.cluster, 0):
             self._table.note_generation(sender.cluster, sender.generation)
+            await self._table.sync()
 
     async def start(self, verb: Verb, task_id: str | None, sender: Sender) -> str:
         """Makes a task, or finds the one of that id. Raises `Refused`; returns its id, durably accepted."""

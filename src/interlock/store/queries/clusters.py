@@ -41,12 +41,6 @@ def found(connection: Connection, id: UUID) -> Cluster:
     return known
 
 
-def restored_at(connection: Connection) -> int | None:
-    """When a backup was restored the last time; None: never."""
-    at: int | None = connection.scalar(select(cluster.c.restored_at))
-    return at
-
-
 def restored(connection: Connection, known: Cluster, engine: UUID, now: int) -> tuple[Cluster, int]:
     """The rows are of a backup: another generation begins, what numbers others remember are passed, and every flow that
     is open waits for a person. What it knows as not sent may have been. Returns the cluster, and how many flows wait.
@@ -55,7 +49,7 @@ def restored(connection: Connection, known: Cluster, engine: UUID, now: int) -> 
     that stands for the engines that may have run since.
     """
     newer = Cluster(known.id, max(known.generation + 1, now))
-    connection.execute(update(cluster).values(generation=newer.generation, restored_at=now))
+    connection.execute(update(cluster).values(generation=newer.generation))
     above = job.c.term + APART
     connection.execute(update(job).values(term=case((above > now, above), else_=now)))
     tasks = async_tasks.c

@@ -48,7 +48,7 @@ def jobs_of(connection: Connection, host: Ref[Any], host_task_ids: Iterable[str]
     on_host = and_(_tasks.c.host_type == host.type, _tasks.c.host_id == host.id)
     query = select(_tasks.c.id, _tasks.c.host_task_id, _tasks.c.flow_id).where(on_host)
     known: dict[str, UUID] = {}
-    for some in pieces(list(host_task_ids)):
+    for some in pieces(host_task_ids):
         ours = [UUID(id) for id in some if _UUID.fullmatch(id)]
         for row in connection.execute(query.where(or_(_tasks.c.host_task_id.in_(some), _tasks.c.id.in_(ours)))):
             known |= {str(row.id): row.flow_id, row.host_task_id or str(row.id): row.flow_id}

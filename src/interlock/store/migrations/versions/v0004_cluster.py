@@ -1,4 +1,4 @@
-"""Version 4: which cluster the database is of, and how often a backup was restored."""
+"""Version 4: which cluster the database is of, and its generation, which restoring a backup raises."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -18,6 +18,5 @@ def upgrade() -> None:
         sa.Column("alone", sa.BigInteger(), primary_key=True, autoincrement=False),
         sa.Column("id", Id(), nullable=False),
         sa.Column("generation", sa.BigInteger(), nullable=False),
-        sa.Column("restored_at", sa.BigInteger(), nullable=True),
         sa.CheckConstraint("alone = 1 AND generation >= 1", name="cluster_alone"),
     )
