@@ -242,7 +242,7 @@ class Intake:
 
     def _fence(self, sender: Sender) -> None:
         """Raises `Refused` if the flow has another owner by now, or the caller's database was replaced by one from a
-        backup; remembers term and generation otherwise."""
+        backup; remembers the term otherwise."""
         ledger = self._table.ledger
         if sender.cluster is not None and sender.generation is not None:
             newest = ledger.generations.get(sender.cluster, sender.generation)
