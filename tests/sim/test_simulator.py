@@ -16,6 +16,7 @@ from interlock.sim.faults import PLANNED, Fault, Kind
 from interlock.sim.seeds import prepared
 from interlock.sim.shrinking import shrunken, story
 from interlock.sim.universe import run
+from interlock.sim.workload import People
 
 #: a seed with several jobs, used where a test needs any
 SEED = 99
@@ -79,6 +80,21 @@ def test_what_is_broken_is_noticed_made_small_and_told(scratch: Path, monkeypatc
     assert "invariant 20" in failed.problems[0]
     assert failed.faults == []
     assert story(failed)
+
+
+def test_a_simulator_that_raised_itself_did_not_say_of_which_seed(
+    scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(people: People) -> None:
+        raise KeyError("of ours")
+
+    monkeypatch.setattr(People, "look_after", broken)
+    failed = shrunken(run(SEED, scratch, [Fault(Kind.KILLED, at_s=10.0)]), scratch)
+    assert failed.problems[0].startswith("the simulator itself raised KeyError('of ours')")
+    assert "in broken" in failed.problems[0]
+    assert (failed.seed, failed.faults) == (SEED, [])
+    monkeypatch.undo()
+    assert run(SEED, scratch).problems == []
 
 
 @pytest.mark.long

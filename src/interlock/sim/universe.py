@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import traceback
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -87,28 +88,35 @@ class Universe:
             self._happenings.plan(fault)
 
     def live(self) -> Run:
-        """Runs it to its end."""
+        """Runs it to its end. Where the simulator itself raises, the run has failed, and its problem says where."""
         bytes_of = self.timeline.chance("ids").randbytes
         with failpoints.handled_by(self._happenings.at_failpoint), ids.drawn_from(self._now_ns, bytes_of):
-            for host in self.hosts:
-                host.start()
-            self.engine.start()
-            self.reader.look()
-            while not self.run.problems and self.timeline.step(FAULTS_S):
-                pass
-            self.faults.heal()
-            self.trace.tell("world", "healed")
-            self.people.look_after()
-            self._come_right()
-            self._end()
-            if not self.run.problems:
-                self._judge()
+            try:
+                self._go_wrong()
+                self._come_right()
+                self._end()
+                if not self.run.problems:
+                    self._judge()
+            except Exception as error:  # else nobody would know of which seed it was
+                self._problem(f"the simulator itself raised {error!r}\n{traceback.format_exc()}")
+                self._end()  # or what they hold would be in the way of the next run
             self._looking.close()
         self.run.digest, self.run.trace = self.trace.digest(), self.trace.lines
         self.run.counts["events"] = self.timeline.events
         return self.run
 
+    def _go_wrong(self) -> None:
+        for host in self.hosts:
+            host.start()
+        self.engine.start()
+        self.reader.look()
+        while not self.run.problems and self.timeline.step(FAULTS_S):
+            pass
+        self.faults.heal()
+        self.trace.tell("world", "healed")
+
     def _come_right(self) -> None:
+        self.people.look_after()
         until_s = self.timeline.now_s + LIVENESS_S
         while not self.run.problems and not (self.people.are_content and is_quiet(self.witness.mirror)):
             if self.timeline.now_s >= until_s or self.timeline.events > EVENTS_MAX:
