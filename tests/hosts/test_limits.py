@@ -7,15 +7,19 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy import Connection
 
+from interlock import Ref
 from interlock.coordinator.configured import ConfiguredLimits
 from interlock.coordinator.host_room import HostRoom
 from interlock.coordinator.watched import Watched
 from interlock.core.facts import Fact, TaskHeldBack
+from interlock.model.errors import DatabaseLost
 from interlock.model.limits import LimitRecord, of_host
 from interlock.model.records import TaskRecord
 from interlock.model.replacing import replace
 from interlock.model.states import Outcome, TaskState
+from interlock.store.queries import tasks
 from interlock.wire.jsonrpc import RpcError
 from interlock.wire.server import Call
 from tests.coordinator.test_deadlines import Jumping
@@ -80,6 +84,38 @@ async def test_what_was_held_back_was_never_sent_and_the_count_is_kept_over_a_re
             await driven.coordinator.wait_ended(job.id, 20)
             assert driven.tasks(job.id, "outcome") == [("SUCCEEDED",)] * 3
             assert len(host.asked(DELETE)) == 3
+
+
+async def test_starts_within_a_window_were_forgotten_where_the_database_was_gone_as_they_were_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driven, asked = Driven(tmp_path), list[Ref[Any]]()
+    starts_on = tasks.starts_on
+
+    def gone_at_first(connection: Connection, host: Ref[Any], since: int) -> list[int]:
+        asked.append(host)
+        if len(asked) == 1:
+            raise DatabaseLost("gone")
+        return starts_on(connection, host, since)
+
+    async with hosting(new_task=RUNNING) as host:
+        async with driven.opened():
+            thing = await driven.thing(host.port)
+            await driven.coordinator.set_limit(f"host:{driven.node.id}", starts_max=1, window_s=3600.0, by="ada")
+            first = await driven.delete(thing, images(1))
+            await driven.all_polling(first.id)
+            host.finish_all()
+            await first.result(20)
+            await driven.all_cleared()
+        monkeypatch.setattr(tasks, "starts_on", gone_at_first)
+        async with driven.opened():
+            await driven.delete(thing, images(1))
+            await eventually(
+                "the second is held back",
+                lambda: [each["held_back_tasks"] for each in driven.coordinator.hosts()] == [1],
+            )
+        assert len(asked) == 2
+        assert len(host.asked(DELETE)) == 1
 
 
 async def test_a_limit_that_is_removed_lets_all_be_sent(tmp_path: Path) -> None:
