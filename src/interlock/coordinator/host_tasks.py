@@ -9,17 +9,19 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 from uuid import UUID
 
+import structlog
 from sqlalchemy import Connection
 
 from interlock.catalog import Catalog
 from interlock.coordinator.acting import Acting
-from interlock.hosts.backend import Report
+from interlock.hosts.backend import HostRefused, NotNow, NotSent, Report, Unanswered, Unreachable
 from interlock.model.entities import HostEntity
 from interlock.model.records import EntityRecord
 from interlock.store.database import Database
 from interlock.store.queries import entities, tasks
 
 T = TypeVar("T")
+_log = structlog.get_logger(__name__)
 
 #: how many hosts are asked at once, and how long one may take
 HOSTS_AT_ONCE, ANSWER_S = 16, 20.0
@@ -38,8 +40,11 @@ async def of_all(database: Database, catalog: Catalog, acting: Acting) -> list[d
                     found = await acting.tasks_on(host.ref)
             except TimeoutError:
                 problem = f"it has not answered within {ANSWER_S:g} s"
-            except Exception as error:  # of one host, whatever is wrong with it: the others are told of
+            except (Unreachable, NotSent, Unanswered, NotNow, HostRefused) as error:
                 problem = str(error)
+            except Exception as error:  # of one host, whatever is wrong with it: the others are told of
+                _log.error("host_tasks_failed", host=str(host.ref), exc_info=error)
+                problem = f"{type(error).__name__}: {error}"
         jobs = await asyncio.to_thread(_read, database, lambda connection: tasks.jobs_of(connection, host.ref, found))
         return {
             "host": host.name or str(host.ref.id),
