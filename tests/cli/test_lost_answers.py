@@ -1,5 +1,6 @@
 """Answers that are lost: submitted once all the same, watched on, or said to be unknown."""
 
+import gc
 import json
 import socket
 import threading
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from interlock.cli import job_commands
-from interlock.cli.client import Cut, NoServer
+from interlock.cli.client import Client, Cut, NoServer
 from interlock.cli.exits import Exit, Stop
 from interlock.cli.watching import AWAY_S_MAX, Lines, watch
 from tests.cli.conftest import Interlock
@@ -38,8 +39,6 @@ class RawServer:
                 data = connection.recv(65536)
                 if data == b"stop":
                     return
-                if not data:  # somebody looked whether we listen
-                    continue
                 while not data.endswith(b"}"):
                     data += connection.recv(65536)
                 self.bodies.append(json.loads(data.partition(b"\r\n\r\n")[2]))
@@ -98,6 +97,17 @@ def test_an_answer_that_is_not_json_is_no_stack_trace(raw: RawServer, interlock:
     raw.answers = [http("200 OK", b"<html>")]
     ran = interlock("run", "vm.remove")
     assert (ran.code, ran.err) == (1, "interlock: the server answered 200 and no reason in JSON\n")
+
+
+@pytest.mark.parametrize("bound", [False, True])
+def test_a_server_that_had_just_gone_left_a_socket_open(tmp_path: Path, bound: bool) -> None:
+    path = str(tmp_path / "s")
+    with socket.socket(socket.AF_UNIX) as deaf:
+        if bound:
+            deaf.bind(path)
+        with pytest.raises(NoServer, match="no server answers"):
+            Client(path).get("/jobs")
+    gc.collect()  # a socket that is still open would warn, and a warning is an error
 
 
 class Gone:

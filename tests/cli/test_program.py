@@ -170,6 +170,17 @@ def test_watch_survives_a_restart_of_the_server(server: Server, interlock: Inter
     assert (ran.code, ran.out.splitlines()[-2]) == (0, f"job {JOB} SUCCEEDED after 10.0 s")
 
 
+@pytest.mark.parametrize(
+    "arguments", [("jobs", "\udcff"), ("entity", "vm", "\udcff"), ("run", "vm.add", "name=\udcff")]
+)
+def test_an_argument_that_is_no_text_was_answered_with_a_stack_trace(
+    interlock: Interlock, arguments: tuple[str, ...]
+) -> None:
+    ran = interlock(*arguments)
+    assert ran.code == 64
+    assert ran.err.endswith("\\udcff' is not UTF-8; write it in UTF-8\n")
+
+
 def test_jobs_are_listed(server: Server, interlock: Interlock) -> None:
     ran = interlock("jobs")
     assert ran.out.splitlines() == [

@@ -19,21 +19,11 @@ class Context:
     def __init__(self, socket: str, output: Format) -> None:
         self.socket = socket
         self.output = output
-        self._client: Client | None = None
-
-    @property
-    def client(self) -> Client:
-        if self._client is None:
-            self._client = Client(self.socket)
-        return self._client
+        self.client = Client(socket)
 
     def wants_json(self, own: Format | None) -> bool:
         """Whether JSON is wanted; a command's own `-o` counts more than the global one."""
         return (own or self.output) is Format.JSON
-
-    def close(self) -> None:
-        if self._client is not None:
-            self._client.close()
 
 
 def of(ctx: typer.Context) -> Context:

@@ -47,7 +47,6 @@ def options(
 ) -> None:
     """Run commands on hosts so that each reaches exactly one end, and that end is true."""
     ctx.obj = Context(socket, output)
-    ctx.call_on_close(ctx.obj.close)
 
 
 job_commands.register(app)
@@ -68,6 +67,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Runs the program and returns its exit code; a caller's mistake is a line, never a stack trace."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
+        _check_text(arguments)
         left = typer.main.get_command(app).main(args=arguments, prog_name="interlock", standalone_mode=False)
     except Stop as stop:
         complain(*(f"interlock: {reason}" for reason in stop.reasons))
@@ -83,3 +83,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return 130
     return left if isinstance(left, int) else Exit.SUCCEEDED  # what Typer makes of Ctrl-C it returns
+
+
+def _check_text(arguments: Sequence[str]) -> None:
+    """Raises Stop for bytes that are no text: no server, file or terminal could be told of them."""
+    for argument in arguments:
+        if not argument.isascii() and any("\ud800" <= letter <= "\udfff" for letter in argument):
+            raise Stop(Exit.USAGE, f"the argument {argument!a} is not UTF-8; write it in UTF-8")
