@@ -26,6 +26,8 @@ class Flow:
     parts: frozenset[str] = frozenset()
     #: all that is different after it; it differs in nothing else from what was before
     changes: World = field(default_factory=dict)
+    #: how it may be as well, with a leftover, where a stock host cannot say whether it was done
+    unknown: World = field(default_factory=dict)
     prepare: Callable[[Site, str], None] = lambda site, name: None
     result: str = "SUCCEEDED"
     #: cancelled while a host copies; then nothing is different
@@ -43,8 +45,15 @@ class Flow:
 
     def after(self, before: Mapping[str, str], name: str) -> dict[str, str]:
         """All that there must be after it."""
-        changes = {_named(key, name): _named(value, name) for key, value in self.changes.items()}
-        return {key: value for key, value in {**before, **changes}.items() if value is not None}
+        return {key: value for key, value in {**before, **_all_named(self.changes, name)}.items() if value is not None}
+
+    def in_doubt(self, name: str) -> World:
+        """How it may be as well, where nobody knows whether it was done."""
+        return _all_named(self.unknown, name)
+
+
+def _all_named(world: World, name: str) -> World:
+    return {_named(key, name): _named(value, name) for key, value in world.items()}
 
 
 def _named(value: Any, name: str) -> Any:  # Any: JSON values
@@ -155,6 +164,7 @@ FLOWS = (
         "disk.extend",
         {"disk": "{name}", "size": 2 * MIB},
         changes={"disk {name}": "OK, 2 MiB on sd1, holds 7 then 0"},
+        unknown={"disk {name}": "OK, 1 MiB on sd1, holds 7 then 0"},
         prepare=_disk,
     ),
     Flow(

@@ -1,6 +1,6 @@
 """The flows of the virtualization catalog on a real site, and what the end of each must be true of."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -13,7 +13,7 @@ from tests.agent.processes import running
 from tests.killing import loop
 from tests.killing.flows import Flow
 from tests.killing.matrix import dead
-from tests.killing.world import Worlds
+from tests.killing.world import World, Worlds
 
 
 class SiteFlow:
@@ -77,7 +77,7 @@ class SiteFlow:
             commands = {command["name"] for command in job["commands"]}
             assert commands == {self.flow.command, *self.flow.parts}, f"{order}: {commands}"
         elif self.site.stock:
-            self._told_truth(name, job, after, order)
+            self._told_truth(name, job, result, after, order)
         else:
             self._was_interrupted(job, after, order)
         self._accepted_once(job, order)
@@ -95,16 +95,13 @@ class SiteFlow:
         assert Code.INTERRUPTED in codes, f"{order}: {job['failure']}"
         _none(differences(self._before, after), f"{order}: {job['failure']}")
 
-    def _told_truth(self, name: str, job: dict[str, Any], after: Mapping[str, str], order: str) -> None:
-        """A stock host cannot say what became of a start: what is neither as before nor as after shows as doubtful."""
-        is_told = job["result"] == self.flow.result and job["leftovers"]  # of what is best effort
+    def _told_truth(self, name: str, job: dict[str, Any], result: str, after: Mapping[str, str], order: str) -> None:
+        """A stock host cannot say what became of a start: a leftover does, and what is of neither world shows it."""
+        is_told = job["result"] == result and job["leftovers"]  # of what is best effort
         assert job["result"] == "FAILED" or is_told, f"{order}: {job['result']}"
-        wanted = self.flow.after(self._before, name)
-        for key in {*self._before, *wanted, *after}:
-            if after.get(key) not in (self._before.get(key), wanted.get(key)):
-                is_copied_yet = key.endswith(".part") and job["leftovers"]  # by a task of which nobody knows
-                is_told = is_copied_yet or "ILLEGAL" in after.get(key, "")
-                assert is_told, f"{order}: {key} is {after.get(key)}; {job['failure']}"
+        worlds = (self._before, self.flow.after(self._before, name))
+        found = untold(worlds, self.flow.in_doubt(name), bool(job["leftovers"]), after)
+        _none(found, f"{order}: {job['failure']}")
 
     def _accepted_once(self, job: dict[str, Any], order: str) -> None:
         """The host has accepted exactly the tasks of the rows, each once; one that was cancelled may be missing."""
@@ -146,4 +143,16 @@ def differences(wanted: Mapping[str, str], found: Mapping[str, str]) -> list[str
         f"{key} is {found.get(key)}, not {wanted.get(key)}"
         for key in sorted(wanted.keys() | found.keys())
         if wanted.get(key) != found.get(key)
+    ]
+
+
+def untold(worlds: Sequence[Mapping[str, str]], doubtful: World, is_left: bool, found: Mapping[str, str]) -> list[str]:
+    """What is in none of the worlds, and does not show that: ILLEGAL, or, where something is left, in doubt or being
+    copied."""
+    return [
+        f"{key} is {found.get(key)}"
+        for key in sorted({*found}.union(*worlds))
+        if found.get(key) not in [world.get(key) for world in worlds]
+        and "ILLEGAL" not in found.get(key, "")
+        and not (is_left and (key.endswith(".part") or doubtful.get(key) == found.get(key)))
     ]

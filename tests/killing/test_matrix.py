@@ -1,6 +1,8 @@
 """The kill matrix has a flow for every command of the catalog, and a wrong end is found out."""
 
 from collections import Counter
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,7 +12,8 @@ from interlock.virt.catalog import CATALOG
 from tests.killing.flows import FLOWS, Flow
 from tests.killing.groups import groups
 from tests.killing.matrix import Wanted
-from tests.killing.site_flows import accepted, differences
+from tests.killing.site_flows import SiteFlow, accepted, differences, untold
+from tests.killing.world import Worlds
 
 
 def test_every_command_of_the_catalog_is_killed_in_some_flow() -> None:
@@ -40,6 +43,30 @@ AFTER = {"disk a": "OK, holds 7", "disk b": "OK, holds 8"}
 )
 def test_whatever_differs_from_what_a_flow_is_to_change_is_found(found: dict[str, str], words: list[str]) -> None:
     assert differences(FLOW.after(BEFORE, "a"), found) == words
+
+
+@pytest.mark.parametrize(
+    ("size", "is_left", "words"),
+    [(1, False, []), (2, True, []), (2, False, ["disk a is 2 MiB"]), (3, True, ["disk a is 3 MiB"]), (4, True, [])],
+)
+def test_a_disk_that_may_be_larger_than_its_row_says_and_is_told_of_counted_as_untold(
+    size: int, is_left: bool, words: list[str]
+) -> None:
+    """1: as before, 2: in doubt, 4: as after."""
+    worlds = [{"disk a": "1 MiB"}, {"disk a": "4 MiB"}]
+    assert untold(worlds, {"disk a": "2 MiB"}, is_left, {"disk a": f"{size} MiB"}) == words
+
+
+def test_a_success_before_the_cancel_that_left_something_of_best_effort_counted_as_a_wrong_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stock: Any = SimpleNamespace(stock=True, api=lambda path: {"events": []})
+    judged = SiteFlow(stock, replace(FLOW, is_cancelled=True, result="CANCELLED"))
+    monkeypatch.setattr(Worlds, "now", lambda worlds: {"disk run_moving": "ILLEGAL"})
+    job = {"id": "j", "result": "SUCCEEDED", "leftovers": ["one"], "failure": None}
+    judged.judge("run", job, "commit:5:after")
+    with pytest.raises(AssertionError, match="commit:5:after: CANCELLED"):
+        judged.judge("run", job | {"result": "CANCELLED"}, "commit:5:after")
 
 
 def test_what_was_cleared_before_a_journal_was_written_anew_counted_as_never_accepted() -> None:
