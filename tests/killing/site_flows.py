@@ -154,5 +154,5 @@ def untold(worlds: Sequence[Mapping[str, str]], doubtful: World, is_left: bool, 
         for key in sorted({*found}.union(*worlds))
         if found.get(key) not in [world.get(key) for world in worlds]
         and "ILLEGAL" not in found.get(key, "")
-        and not (is_left and (key.endswith(".part") or doubtful.get(key) == found.get(key)))
+        and not (is_left and (key.endswith(".part") or (key, found.get(key)) in doubtful.items()))
     ]

@@ -13,7 +13,7 @@ from tests.killing.flows import FLOWS, Flow
 from tests.killing.groups import groups
 from tests.killing.matrix import Wanted
 from tests.killing.site_flows import SiteFlow, accepted, differences, untold
-from tests.killing.world import Worlds
+from tests.killing.world import World, Worlds
 
 
 def test_every_command_of_the_catalog_is_killed_in_some_flow() -> None:
@@ -53,8 +53,10 @@ def test_a_disk_that_may_be_larger_than_its_row_says_and_is_told_of_counted_as_u
     size: int, is_left: bool, words: list[str]
 ) -> None:
     """1: as before, 2: in doubt, 4: as after."""
-    worlds = [{"disk a": "1 MiB"}, {"disk a": "4 MiB"}]
-    assert untold(worlds, {"disk a": "2 MiB"}, is_left, {"disk a": f"{size} MiB"}) == words
+    worlds = [{"disk a": "1 MiB", "disk b": "OK"}, {"disk a": "4 MiB", "disk b": "OK"}]
+    doubtful: World = {"disk a": "2 MiB"}
+    assert untold(worlds, doubtful, is_left, {"disk a": f"{size} MiB", "disk b": "OK"}) == words
+    assert untold(worlds, doubtful, is_left, {"disk a": f"{size} MiB"}) == [*words, "disk b is None"]
 
 
 def test_a_success_before_the_cancel_that_left_something_of_best_effort_counted_as_a_wrong_end(
@@ -62,7 +64,7 @@ def test_a_success_before_the_cancel_that_left_something_of_best_effort_counted_
 ) -> None:
     stock: Any = SimpleNamespace(stock=True, api=lambda path: {"events": []})
     judged = SiteFlow(stock, replace(FLOW, is_cancelled=True, result="CANCELLED"))
-    monkeypatch.setattr(Worlds, "now", lambda worlds: {"disk run_moving": "ILLEGAL"})
+    monkeypatch.setattr(Worlds, "now", lambda worlds: {"disk run": "OK, holds 7", "disk run_moving": "ILLEGAL"})
     job = {"id": "j", "result": "SUCCEEDED", "leftovers": ["one"], "failure": None}
     judged.judge("run", job, "commit:5:after")
     with pytest.raises(AssertionError, match="commit:5:after: CANCELLED"):

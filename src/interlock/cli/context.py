@@ -17,7 +17,6 @@ class Context:
     """The global options of one run."""
 
     def __init__(self, socket: str, output: Format) -> None:
-        self.socket = socket
         self.output = output
         self.client = Client(socket)
 

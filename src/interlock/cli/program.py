@@ -86,7 +86,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def _check_text(arguments: Sequence[str]) -> None:
-    """Raises Stop for bytes that are no text: no server, file or terminal could be told of them."""
+    """Raises Stop for bytes that are no text: all that is sent and printed is UTF-8."""
     for argument in arguments:
-        if not argument.isascii() and any("\ud800" <= letter <= "\udfff" for letter in argument):
-            raise Stop(Exit.USAGE, f"the argument {argument!a} is not UTF-8; write it in UTF-8")
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            raise Stop(Exit.USAGE, f"the argument {argument!a} is not UTF-8; write it in UTF-8") from None
